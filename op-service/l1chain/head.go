@@ -1,0 +1,169 @@
+package l1chain
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+)
+
+// Change is what a head signal did to the view.
+type Change struct {
+	// Head is the head of the view after the signal.
+	Head eth.L1BlockRef
+	// Moved tells whether it is another one than before.
+	Moved bool
+	// Reorged tells that blocks which were canonical are no longer so.
+	Reorged bool
+	// Ancestor is the newest block that the forks before and after have in common. It is zero without a reorg, and
+	// after one that went below the window.
+	Ancestor eth.BlockID
+	// Depth is how many blocks the reorg replaced, at least; there are more if Ancestor is unknown.
+	Depth uint64
+}
+
+// OnHead takes a new head of L1. Heads missed in between are asked for, and the head counts once everything between it
+// and the view is known and linked; if that fails, the view stays as it was until the next signal.
+//
+// A head that the view has already is no news: it comes from a backend that lags. A head below the window is taken for
+// the same; if it was a reorg, the fork's later heads show that. After a gap longer than the window the view starts
+// anew. A head whose chain lacks the finalized L1 block is refused.
+func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
+	if unknown(ref.ID()) {
+		return Change{Head: v.Window().Head()}
+	}
+	change, err := v.connect(ctx, ref)
+	switch {
+	case ctx.Err() != nil:
+		return change
+	case err != nil && !v.detached:
+		v.log.Warn("Cannot follow the L1 head, holding the last one", "head", change.Head, "signal", ref, "err", err)
+	case err == nil && v.detached:
+		v.log.Info("Following the L1 head again", "head", change.Head)
+	}
+	v.detached = err != nil
+	if change.Reorged {
+		v.log.Info("L1 reorg", "head", change.Head, "ancestor", change.Ancestor, "depth", change.Depth)
+		v.metrics.RecordL1ReorgDepth(change.Depth)
+	}
+	return change
+}
+
+// connect makes ref the head of the view. It collects the blocks below ref until they reach the window.
+func (v *View) connect(ctx context.Context, ref eth.L1BlockRef) (Change, error) {
+	blocks := []eth.L1BlockRef{ref}
+	for attempt := 0; ; {
+		change, missing, err := v.place(blocks)
+		if err != nil || len(missing) == 0 {
+			return change, err
+		}
+		below, err := v.fetch(ctx, missing)
+		if err != nil {
+			return change, err
+		}
+		if linked(below, blocks[0]) {
+			blocks = slices.Concat(below, blocks)
+			continue
+		}
+		if attempt++; attempt == maxAttempts {
+			return change, errUnlinked
+		}
+	}
+}
+
+// place makes the last of the blocks, which ascend and are linked, the head of the view if they reach it. If they do
+// not, it returns the numbers below them that are needed next.
+func (v *View) place(blocks []eth.L1BlockRef) (Change, []uint64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.window
+	lowest, ref := blocks[0], blocks[len(blocks)-1]
+	stay := Change{Head: old.Head()}
+	switch {
+	case old.Len() == 0:
+		return v.restart(ref), nil, nil
+	case old.holds(ref.ID()) || ref.Number < old.Tail().Number:
+		return stay, nil, nil
+	case old.holds(lowest.ParentID()) || lowest.ParentID() == old.Tail().ParentID():
+		if lowest.Number <= v.finalized.Number && old.holds(v.finalized.ID()) {
+			return stay, nil, errFinalityConflict
+		}
+		return v.advance(blocks), nil, nil
+	case lowest.Number <= old.Tail().Number:
+		if old.holds(v.finalized.ID()) {
+			return stay, nil, errFinalityConflict
+		}
+		return v.replace(blocks), nil, nil
+	case ref.Number-min(ref.Number, old.Head().Number) > uint64(v.cfg.Window):
+		return v.restart(ref), nil, nil
+	}
+	floor := old.Tail().Number
+	if lowest.Number-1 > old.Head().Number {
+		floor = old.Head().Number + 1
+	}
+	return stay, v.below(lowest.Number, floor), nil
+}
+
+// below lists, ascending, as many numbers under top as one batch holds, but none under floor.
+func (v *View) below(top, floor uint64) []uint64 {
+	from := floor
+	if batch := uint64(v.cfg.MaxBatch); top-floor > batch {
+		from = top - batch
+	}
+	numbers := make([]uint64, 0, top-from)
+	for number := from; number < top; number++ {
+		numbers = append(numbers, number)
+	}
+	return numbers
+}
+
+// advance puts the blocks onto their parent, which is in the window or right below it. It is a reorg if the parent is
+// not the head.
+func (v *View) advance(blocks []eth.L1BlockRef) Change {
+	old, ancestor := v.window, blocks[0].ParentID()
+	v.window = old.onto(ancestor.Number, blocks, v.cfg.Window)
+	v.checkFinality()
+	change := Change{Head: v.window.Head(), Moved: true}
+	if ancestor == old.Head().ID() {
+		return change
+	}
+	change.Reorged = true
+	change.Ancestor = ancestor
+	change.Depth = old.Head().Number - ancestor.Number
+	v.reorgs++
+	if v.safe.Number > ancestor.Number {
+		v.safe, _ = v.window.at(ancestor.Number)
+		v.safe = highest(v.safe, v.finalized)
+	}
+	return change
+}
+
+// replace makes the blocks the window, which is what a reorg to below the window leaves.
+func (v *View) replace(blocks []eth.L1BlockRef) Change {
+	old := v.window
+	v.anew(blocks)
+	v.safe = v.finalized
+	return Change{Head: v.window.Head(), Moved: true, Reorged: true, Depth: uint64(old.Len())}
+}
+
+// restart makes the block the window: there is none, or it is too far away to tell how the two are related.
+func (v *View) restart(ref eth.L1BlockRef) Change {
+	v.anew([]eth.L1BlockRef{ref})
+	if v.safe.Number > ref.Number {
+		v.safe = eth.L1BlockRef{}
+	}
+	return Change{Head: ref, Moved: true}
+}
+
+func (v *View) anew(blocks []eth.L1BlockRef) {
+	v.window = Window{refs: newest(blocks, v.cfg.Window)}
+	v.reorgs++
+	v.tentative.Purge()
+}
+
+func highest(a, b eth.L1BlockRef) eth.L1BlockRef {
+	if a.Number > b.Number {
+		return a
+	}
+	return b
+}

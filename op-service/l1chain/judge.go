@@ -1,0 +1,188 @@
+package l1chain
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+)
+
+// Judge says of each block whether it is canonical L1. All answers belong to one state of the view: never does one hold
+// on one fork and another on the next.
+//
+// What the view does not know it asks L1 for. Blocks that L1 does not answer for, and blocks with a zero hash, are
+// L1Unavailable; those above the head of the view are L1Behind, at no L1 call. The context bounds the waiting.
+func (v *View) Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts {
+	facts, wanted := v.recall(ids)
+	misses := 0
+	for id, answer := range facts {
+		if answer == follow.L1Unavailable && !unknown(id) {
+			misses++
+		}
+	}
+	v.metrics.RecordL1ViewHits(len(facts) - misses)
+	v.metrics.RecordL1ViewMisses(misses)
+	if wanted.empty() {
+		return facts
+	}
+	select {
+	case v.asking <- struct{}{}:
+		defer func() { <-v.asking }()
+	case <-ctx.Done():
+		return facts
+	}
+	return v.ask(ctx, ids)
+}
+
+// ask answers the ids with the help of L1. Its caller has the turn.
+func (v *View) ask(ctx context.Context, ids []eth.BlockID) follow.L1Facts {
+	facts, wanted := v.recall(ids)
+	if wanted.empty() || v.clock.Now().Before(v.askAfter) {
+		return facts
+	}
+	var err error
+	for attempt := 0; err == nil && !wanted.empty(); {
+		var known bool
+		if known, err = v.inquire(ctx, wanted); err == nil && !known {
+			if attempt++; attempt == maxAttempts {
+				err = errUnlinked
+			}
+		}
+		facts, wanted = v.recall(ids)
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		v.noteAnswer(err)
+	}
+	return facts
+}
+
+// inquire puts one request to L1. It tells whether the view took in all of the answer.
+func (v *View) inquire(ctx context.Context, wanted request) (bool, error) {
+	refs, err := v.fetch(ctx, wanted.numbers())
+	if err != nil {
+		return false, err
+	}
+	return v.learn(wanted, refs), nil
+}
+
+// noteAnswer remembers whether L1 answered, and says so when that changes.
+func (v *View) noteAnswer(err error) {
+	switch {
+	case err != nil && !v.unanswered:
+		v.log.Warn("L1 does not answer for blocks to be judged, going on with those that are known", "err", err)
+	case err == nil && v.unanswered:
+		v.log.Info("L1 answers for blocks to be judged again")
+	}
+	v.unanswered = err != nil
+	if v.unanswered {
+		v.askAfter = v.clock.Now().Add(v.cfg.RetryDelay)
+	}
+}
+
+// request is what to ask L1 next, and the state of the view for which the answer will be good.
+type request struct {
+	reorgs uint64
+	// single numbers are taken as they come.
+	single []uint64
+	// chain numbers ascend and end right below the tail of the window; their blocks must link to it.
+	chain []uint64
+}
+
+func (r request) empty() bool { return len(r.single)+len(r.chain) == 0 }
+
+func (r request) numbers() []uint64 {
+	return append(append(make([]uint64, 0, len(r.single)+len(r.chain)), r.single...), r.chain...)
+}
+
+// recall answers from memory, and says what to ask L1 for so that more can be answered.
+func (v *View) recall(ids []eth.BlockID) (follow.L1Facts, request) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	facts := make(follow.L1Facts, len(ids))
+	wanted := request{reorgs: v.reorgs}
+	tail, head := v.window.Tail(), v.window.Head()
+	lowest := tail.Number
+	asked := make(map[uint64]bool)
+	for _, id := range ids {
+		facts[id] = v.known(id)
+		if facts[id] != follow.L1Unavailable || unknown(id) || v.window.Len() == 0 || asked[id.Number] {
+			continue
+		}
+		asked[id.Number] = true
+		if id.Number > v.finalized.Number && head.Number-id.Number < uint64(v.cfg.Window) {
+			lowest = min(lowest, id.Number)
+		} else if len(wanted.single) < v.cfg.MaxBatch {
+			wanted.single = append(wanted.single, id.Number)
+		}
+	}
+	if room := v.cfg.MaxBatch - len(wanted.single); room > 0 && lowest < tail.Number {
+		wanted.chain = v.below(tail.Number, lowest)
+		wanted.chain = wanted.chain[max(0, len(wanted.chain)-room):]
+	}
+	return facts, wanted
+}
+
+func (v *View) known(id eth.BlockID) follow.L1Answer {
+	if answer := v.window.Canonical(id); answer != follow.L1Unavailable || unknown(id) || v.window.Len() == 0 {
+		return answer
+	}
+	if id.Number == v.finalized.Number && !unknown(v.finalized.ID()) {
+		return compare(v.finalized, id)
+	}
+	if hash, ok := v.memory(id.Number).Get(id.Number); ok {
+		return verdict(hash == id.Hash)
+	}
+	return follow.L1Unavailable
+}
+
+func (v *View) memory(number uint64) *lru.BasicLRU[uint64, common.Hash] {
+	if number <= v.finalized.Number {
+		return &v.final
+	}
+	return &v.tentative
+}
+
+// learn takes in what L1 answered, unless the view has left the fork that was asked about. It tells whether everything
+// asked for is known now.
+func (v *View) learn(asked request, refs []eth.L1BlockRef) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if asked.reorgs != v.reorgs {
+		return false
+	}
+	complete := true
+	for i, number := range asked.single {
+		if unknown(refs[i].ID()) {
+			complete = false
+			continue
+		}
+		v.memory(number).Add(number, refs[i].Hash)
+	}
+	chain := refs[len(asked.single):]
+	if len(chain) == 0 {
+		return complete
+	}
+	if !linked(chain, v.window.Tail()) {
+		return false
+	}
+	v.window = v.window.under(chain)
+	v.checkFinality()
+	return complete
+}
+
+// checkFinality gives up the finalized block if the window, which has just grown over it, shows another block in its
+// place: the label came from a backend of another network, and so may the answers that relied on it.
+func (v *View) checkFinality() {
+	if ref, ok := v.window.at(v.finalized.Number); !ok || unknown(v.finalized.ID()) || ref.ID() == v.finalized.ID() {
+		return
+	}
+	v.log.Error("The finalized L1 block is not in the chain of the L1 head, dropping the label",
+		"finalized", v.finalized, "head", v.window.Head())
+	v.finalized, v.safe = eth.L1BlockRef{}, eth.L1BlockRef{}
+	v.final.Purge()
+}

@@ -1,0 +1,159 @@
+package l1chain
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
+	"github.com/ethereum/go-ethereum/log"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+)
+
+// fetcher answers, aligned with the numbers, which blocks are canonical there; a zero ref for a number it does not have.
+type fetcher interface {
+	Fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error)
+}
+
+type recorder interface {
+	// RecordL1ViewHits counts block ids that were answered from memory.
+	RecordL1ViewHits(n int)
+	// RecordL1ViewMisses counts block ids for which L1 had to be asked.
+	RecordL1ViewMisses(n int)
+	// RecordL1ReorgDepth tells how many blocks an L1 reorg replaced.
+	RecordL1ReorgDepth(depth uint64)
+}
+
+type clock interface {
+	Now() time.Time
+}
+
+// NullMetrics records nothing.
+type NullMetrics struct{}
+
+// RecordL1ViewHits does nothing.
+func (NullMetrics) RecordL1ViewHits(int) {}
+
+// RecordL1ViewMisses does nothing.
+func (NullMetrics) RecordL1ViewMisses(int) {}
+
+// RecordL1ReorgDepth does nothing.
+func (NullMetrics) RecordL1ReorgDepth(uint64) {}
+
+// maxAttempts is how often in a row L1 is asked again when its answer does not link to the view, as happens when another
+// backend answers than the one that the head came from.
+const maxAttempts = 3
+
+var (
+	errUnlinked         = errors.New("the L1 endpoint answers with blocks that do not link to its own head")
+	errFinalityConflict = errors.New("the chain of the new L1 head lacks the finalized L1 block")
+)
+
+// View is what the node takes for canonical L1.
+//
+// OnHead must be called from one goroutine; everything else may be called from any, at any time. No call waits for
+// another one's L1 request, but a Judge that has to ask L1 itself for that of an earlier Judge. The start of a node is
+// quick if it does not wait for the first signals: ask for the latest and the finalized block once and pass them on.
+type View struct {
+	cfg     Config
+	fetcher fetcher
+	log     log.Logger
+	metrics recorder
+	clock   clock
+
+	// detached is whether the last head could not be connected. Only OnHead touches it.
+	detached bool
+
+	// asking holds the turn to ask L1 on behalf of Judge; unanswered and askAfter belong to whoever has it.
+	asking     chan struct{}
+	unanswered bool
+	askAfter   time.Time
+
+	mu     sync.Mutex // held for work in memory only, never during a request
+	window Window
+	// reorgs counts the times that blocks were dropped from the window, so that answers of before are recognized.
+	reorgs          uint64
+	safe, finalized eth.L1BlockRef
+	// final has canonical hashes at or below finality, for good. tentative has those that were above finality and below
+	// the reach of the window when they were asked for; a reorg below the window makes them void.
+	final, tentative lru.BasicLRU[uint64, common.Hash]
+}
+
+// New makes an empty view. It starts no goroutine and calls nobody.
+func New(cfg Config, fetcher fetcher, log log.Logger, metrics recorder, clock clock) (*View, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &View{
+		cfg:       cfg,
+		fetcher:   fetcher,
+		log:       log,
+		metrics:   metrics,
+		clock:     clock,
+		asking:    make(chan struct{}, 1),
+		final:     lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
+		tentative: lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
+	}, nil
+}
+
+// Refs are the L1 blocks with a label. A zero ref is one that the view has not heard of yet.
+type Refs struct {
+	Head, Safe, Finalized eth.L1BlockRef
+}
+
+// Refs returns the labelled blocks as they are now, all of one fork.
+func (v *View) Refs() Refs {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return Refs{Head: v.window.Head(), Safe: v.safe, Finalized: v.finalized}
+}
+
+// Window returns the newest canonical blocks as they are now.
+func (v *View) Window() Window {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.window
+}
+
+// OnSafe takes the block that L1 labels safe. One that contradicts the window, is above its head, or is older than the
+// one known comes from a backend that lags or stands on another fork, and is left out.
+func (v *View) OnSafe(_ context.Context, ref eth.L1BlockRef) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fits(ref) && ref.Number > v.safe.Number {
+		v.safe = ref
+	}
+}
+
+// OnFinalized takes the block that L1 labels finalized; the same kinds are left out as by OnSafe.
+func (v *View) OnFinalized(_ context.Context, ref eth.L1BlockRef) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fits(ref) && ref.Number > v.finalized.Number {
+		v.finalized = ref
+	}
+}
+
+func (v *View) fits(ref eth.L1BlockRef) bool {
+	if unknown(ref.ID()) {
+		return false
+	}
+	return v.window.Len() == 0 || ref.Number < v.window.Tail().Number || v.window.holds(ref.ID())
+}
+
+func (v *View) fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.cfg.FetchTimeout)
+	defer cancel()
+	refs, err := v.fetcher.Fetch(ctx, numbers)
+	if err != nil {
+		return nil, err
+	}
+	if len(refs) != len(numbers) {
+		return nil, errors.New("the number of answers is not the number of questions")
+	}
+	return refs, nil
+}

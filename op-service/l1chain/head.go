@@ -34,7 +34,7 @@ func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
 	}
 	change, err := v.connect(ctx, ref)
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return change
 	case err != nil && !v.detached:
 		v.log.Warn("Cannot follow the L1 head, holding the last one", "head", change.Head, "signal", ref, "err", err)

@@ -1,0 +1,61 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ethereum-optimism/optimism/op-batcher/batcher"
+	"github.com/ethereum-optimism/optimism/op-batcher/compressor"
+	batcherconfig "github.com/ethereum-optimism/optimism/op-batcher/config"
+	batcherflags "github.com/ethereum-optimism/optimism/op-batcher/flags"
+	"github.com/ethereum-optimism/optimism/op-e2e/e2eutils/setuputils"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
+	"github.com/ethereum-optimism/optimism/op-service/endpoint"
+	oprpc "github.com/ethereum-optimism/optimism/op-service/rpc"
+
+	"github.com/lightcl/op-node/ops/devnet/closer"
+)
+
+// startBatcher posts the sequencer's blocks to L1, about one batch per L2 block.
+func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, sequencer *Node, failed chan<- error, cleanup *closer.Closer) error {
+	logger := o.Log.New("service", "batcher")
+	tx := setuputils.NewTxMgrConfig(endpoint.URL(l1.HTTP()), c.batcher)
+	tx.CellProofTime = 0 // L1 is past Osaka from genesis, so every blob needs cell proofs
+	cfg := &batcher.CLIConfig{
+		L1EthRpc:               l1.HTTP(),
+		L2EthRpc:               []string{sequencer.el.HTTP()},
+		RollupRpc:              []string{sequencer.rpc},
+		MaxPendingTransactions: 7,
+		MaxChannelDuration:     1,
+		MaxL1TxSize:            120_000,
+		TargetNumFrames:        1,
+		ApproxComprRatio:       0.4,
+		SubSafetyMargin:        4,
+		PollInterval:           500 * time.Millisecond,
+		BatchType:              derive.SpanBatchType,
+		MaxBlocksPerSpanBatch:  10,
+		Compressor:             compressor.ShadowKind,
+		CompressionAlgo:        derive.Brotli,
+		DataAvailabilityType:   batcherflags.DataAvailabilityType(o.DA),
+		TxMgrConfig:            tx,
+		RPC:                    oprpc.CLIConfig{ListenAddr: "127.0.0.1"},
+		ThrottleConfig:         batcher.ThrottleConfig{ControllerType: batcherconfig.StepControllerType},
+	}
+	cancel := func(err error) {
+		select {
+		case failed <- fmt.Errorf("batcher: %w", err):
+		default:
+		}
+	}
+	service, err := batcher.BatcherServiceFromCLIConfig(ctx, cancel, version, cfg, logger)
+	if err != nil {
+		return fmt.Errorf("create batcher: %w", err)
+	}
+	// Killed rather than stopped: it would wait for its last transactions to be included.
+	cleanup.AddErr("batcher", service.Kill)
+	if err := service.Start(ctx); err != nil {
+		return fmt.Errorf("start batcher: %w", err)
+	}
+	return nil
+}

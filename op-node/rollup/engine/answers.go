@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+)
+
+// answer is what the execution engine said, reduced to what decides.
+type answer uint8
+
+const (
+	// answerFailed: no usable answer; nothing may be concluded. The error tells why.
+	answerFailed answer = iota
+	// answerValid: the block is executed and, for a forkchoice update, the head.
+	answerValid
+	// answerSyncing: the engine lacks something; it may be fetching it.
+	answerSyncing
+	// answerInvalid: the block breaks the rules.
+	answerInvalid
+	// answerInconsistent: error -38002, head, safe and finalized do not fit together on the engine's chain.
+	answerInconsistent
+)
+
+func (a answer) String() string {
+	return [...]string{"failed", "VALID", "SYNCING", "INVALID", "-38002"}[a]
+}
+
+// forkchoice sends one engine_forkchoiceUpdated. The error is set for every answer but VALID and SYNCING.
+func (c *Controller) forkchoice(ctx context.Context, fc eth.ForkchoiceState) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	result, err := c.engine.ForkchoiceUpdate(ctx, &fc, nil)
+	if err != nil {
+		var coded rpc.Error
+		if errors.As(err, &coded) && eth.ErrorCode(coded.ErrorCode()) == eth.InvalidForkchoiceState {
+			return answerInconsistent, fmt.Errorf("forkchoice update to %s: %w", fc.HeadBlockHash, err)
+		}
+		return answerFailed, fmt.Errorf("forkchoice update to %s: %w", fc.HeadBlockHash, err)
+	}
+	if result == nil {
+		return answerFailed, fmt.Errorf("forkchoice update to %s: empty answer", fc.HeadBlockHash)
+	}
+	return judge(result.PayloadStatus, "forkchoice update", fc.HeadBlockHash)
+}
+
+// newPayload hands one payload to the engine. The error is set for every answer but VALID and SYNCING.
+func (c *Controller) newPayload(ctx context.Context, envelope *eth.ExecutionPayloadEnvelope) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	hash := envelope.ExecutionPayload.BlockHash
+	result, err := c.engine.NewPayload(ctx, envelope.ExecutionPayload, envelope.ParentBeaconBlockRoot)
+	if err != nil {
+		return answerFailed, fmt.Errorf("new payload %s: %w", hash, err)
+	}
+	if result == nil {
+		return answerFailed, fmt.Errorf("new payload %s: empty answer", hash)
+	}
+	return judge(*result, "new payload", hash)
+}
+
+func judge(status eth.PayloadStatusV1, what string, hash common.Hash) (answer, error) {
+	switch status.Status {
+	case eth.ExecutionValid:
+		return answerValid, nil
+	case eth.ExecutionSyncing, eth.ExecutionAccepted:
+		return answerSyncing, nil
+	case eth.ExecutionInvalid, eth.ExecutionInvalidBlockHash:
+		reason := "no reason given"
+		if status.ValidationError != nil {
+			reason = *status.ValidationError
+		}
+		return answerInvalid, fmt.Errorf("%s %s: engine says %s: %s", what, hash, status.Status, reason)
+	default:
+		return answerFailed, fmt.Errorf("%s %s: unknown status %q", what, hash, status.Status)
+	}
+}
+
+// blockAt asks for the own canonical block at a number, the recent ones from memory.
+func (c *Controller) blockAt(ctx context.Context, number uint64) (follow.Lookup, error) {
+	if ref, ok := c.recent.at(number); ok {
+		return follow.Found(ref), nil
+	}
+	found, err := c.lookUp(ctx, number)
+	if ref, ok := found.Block(); ok && number <= c.state.heads.Unsafe.Number {
+		c.recent.put(ref)
+	}
+	return found, err
+}
+
+// lookUp asks the engine for its canonical block at a number.
+func (c *Controller) lookUp(ctx context.Context, number uint64) (follow.Lookup, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	ref, err := c.engine.L2BlockRefByNumber(ctx, number)
+	switch {
+	case errors.Is(err, ethereum.NotFound):
+		return follow.NotFound(), nil
+	case err != nil:
+		return follow.Failed(), fmt.Errorf("look up own block %d: %w", number, err)
+	}
+	return follow.Found(ref), nil
+}
+
+// blockByHash asks whether the engine has a block, on whatever branch.
+func (c *Controller) blockByHash(ctx context.Context, hash common.Hash) (ref eth.L2BlockRef, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	ref, err = c.engine.L2BlockRefByHash(ctx, hash)
+	switch {
+	case errors.Is(err, ethereum.NotFound):
+		return eth.L2BlockRef{}, false, nil
+	case err != nil:
+		return eth.L2BlockRef{}, false, fmt.Errorf("look up block %s: %w", hash, err)
+	}
+	return ref, true, nil
+}
+
+// label reads one of the engine's own labels; a label that was never set is not found.
+func (c *Controller) label(ctx context.Context, label eth.BlockLabel) (ref eth.L2BlockRef, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	ref, err = c.engine.L2BlockRefByLabel(ctx, label)
+	switch {
+	case errors.Is(err, ethereum.NotFound):
+		return eth.L2BlockRef{}, false, nil
+	case err != nil:
+		return eth.L2BlockRef{}, false, fmt.Errorf("read the engine's %s head: %w", label, err)
+	}
+	return ref, true, nil
+}

@@ -1,0 +1,11 @@
+// Package engine drives the own execution engine in follow mode.
+//
+// A Controller has one goroutine, Run, which owns all state and is the only caller of the engine API. Work reaches it as
+// tasks (queue.go) from any goroutine; it ends in the one function that sends a forkchoice update and commits what was
+// acknowledged (synchronize.go). Readers get an immutable Snapshot, swapped whole.
+//
+//	payload.go      unsafe payloads: gossip and admin RPC, one block a task
+//	target.go       follow targets: plan, apply, hold while the engine answers SYNCING
+//	recovery.go     load at start, re-read after the engine lost or moved something, walk-back after an L1 reorg
+//	answers.go      what an answer of the engine means; nobody else looks at error codes or statuses
+package engine

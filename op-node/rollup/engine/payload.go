@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+)
+
+// runInsert hands the next unsafe payload to the engine. It takes one payload; more of them take more tasks, so that
+// the queue decides what runs in between.
+func (c *Controller) runInsert(ctx context.Context) error {
+	switch c.state.phase {
+	case PhaseLoading:
+		return nil // taken up once the heads are known
+	case PhaseAwaiting, PhaseSyncing:
+		return c.syncByPayload(ctx)
+	}
+	defer func() { c.metrics.RecordUnsafePayloadsBuffer(c.inbox.load()) }()
+	head := c.state.heads.Unsafe.L2BlockRef
+	envelope, gap := c.inbox.next(head)
+	switch {
+	case envelope == nil:
+		c.timers[KindGap] = timer{}
+		return nil
+	case gap:
+		c.watchGap()
+		return nil
+	}
+	ref, ok := c.admissible(envelope)
+	if !ok {
+		return nil
+	}
+	switch got, err := c.newPayload(ctx, envelope); got {
+	case answerValid:
+	case answerInvalid:
+		c.log.Warn("Dropping an invalid unsafe payload", "block", ref, "err", err)
+		c.dropPayload(envelope)
+		return nil
+	case answerSyncing:
+		// It builds on a head that the engine acknowledged and does not have any more.
+		return reset(fmt.Errorf("engine lacks the parent of %s, its own head %s", ref, head))
+	default:
+		return temporary(err)
+	}
+	return c.extend(ctx, envelope, ref)
+}
+
+// admissible decodes a payload and drops it if it can never become safe.
+func (c *Controller) admissible(envelope *eth.ExecutionPayloadEnvelope) (eth.L2BlockRef, bool) {
+	ref, err := derive.PayloadToBlockRef(c.cfg.Rollup, envelope.ExecutionPayload)
+	if err != nil {
+		c.log.Warn("Dropping an unsafe payload without L1 information", "block", envelope.ExecutionPayload.ID(), "err", err)
+		c.dropPayload(envelope)
+		return eth.L2BlockRef{}, false
+	}
+	if c.l1.Canonical(ref.L1Origin) == follow.L1Mismatch {
+		c.log.Warn("Dropping an unsafe payload of an L1 fork", "block", ref, "l1_origin", ref.L1Origin)
+		c.dropPayload(envelope)
+		return eth.L2BlockRef{}, false
+	}
+	return ref, true
+}
+
+// dropPayload forgets a payload and looks at the next one.
+func (c *Controller) dropPayload(envelope *eth.ExecutionPayloadEnvelope) {
+	c.inbox.drop(envelope)
+	c.post(KindInsert)
+}
+
+// extend makes an executed child of the unsafe head the new one. Labels that waited for a VALID head go out with it.
+func (c *Controller) extend(ctx context.Context, envelope *eth.ExecutionPayloadEnvelope, ref eth.L2BlockRef) error {
+	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
+	staged := c.state.staged
+	carries := false
+	if staged != nil {
+		local, err := c.localFacts(ctx, *staged)
+		if err != nil {
+			return temporary(err)
+		}
+		if plan := follow.Plan(c.state.heads, *staged, local); plan.Case == follow.CaseConsolidate {
+			carries = true
+			want.Labels = plan.Heads.Labels
+		} else if plan.Action != follow.ActionStage {
+			c.state.staged = nil
+			c.followNewest()
+		}
+	}
+	switch got, err := c.synchronize(ctx, want); got {
+	case answerValid:
+	case answerInconsistent:
+		return reset(err)
+	case answerInvalid:
+		c.log.Warn("Dropping an unsafe payload that the engine refuses as head", "block", ref, "err", err)
+		c.dropPayload(envelope)
+		return nil
+	case answerSyncing:
+		return temporary(fmt.Errorf("engine executed %s and answers SYNCING to it as head", ref))
+	default:
+		return temporary(err)
+	}
+	if carries {
+		c.state.staged, c.state.currentL1 = nil, staged.CurrentL1()
+		c.state.appliedAt = c.clock.Now()
+		c.state.outcome = Outcome{Case: follow.CaseConsolidate, At: c.state.appliedAt}
+	}
+	c.inbox.drop(envelope)
+	c.commit(want)
+	c.post(KindInsert)
+	return nil
+}
+
+// syncByPayload uses the next payload above the sync target as the new one.
+func (c *Controller) syncByPayload(ctx context.Context) error {
+	envelope := c.inbox.above(max(c.state.aim.Number, c.state.heads.Unsafe.Number))
+	if envelope == nil {
+		return nil
+	}
+	ref, ok := c.admissible(envelope)
+	if !ok {
+		return nil
+	}
+	switch got, err := c.newPayload(ctx, envelope); got {
+	case answerValid, answerSyncing:
+	case answerInvalid:
+		c.log.Warn("Dropping an invalid unsafe payload", "block", ref, "err", err)
+		c.dropPayload(envelope)
+		return nil
+	default:
+		return temporary(err)
+	}
+	if err := c.aimAt(ctx, ref); err != nil {
+		return err
+	}
+	c.dropPayload(envelope)
+	return nil
+}
+
+// patience is how long a gap is left to gossip before the engine is asked to fill it.
+func (c *Controller) patience() time.Duration {
+	return 2 * time.Duration(c.cfg.Rollup.BlockTime) * time.Second
+}
+
+// watchGap arranges for the gap above the head to be looked at when it has been there for two block times.
+func (c *Controller) watchGap() {
+	if c.timers[KindGap].at.IsZero() {
+		c.state.gapSince = c.clock.Now()
+		c.timers[KindGap].at = c.state.gapSince.Add(c.patience())
+	}
+}
+
+// runGap hands the payload behind a gap to the engine as a sync target, if the gap is old enough.
+func (c *Controller) runGap(ctx context.Context) error {
+	if c.state.phase != PhaseFollowing {
+		return nil
+	}
+	envelope, gap := c.inbox.next(c.state.heads.Unsafe.L2BlockRef)
+	if envelope == nil || !gap {
+		c.post(KindInsert)
+		return nil
+	}
+	due := c.state.gapSince.Add(c.patience())
+	if now := c.clock.Now(); due.After(now) || c.state.pending != nil {
+		c.timers[KindGap].at = later(due, now.Add(time.Second))
+		return nil
+	}
+	ref, ok := c.admissible(envelope)
+	if !ok {
+		return nil
+	}
+	branch, err := c.descends(ctx, ref.ParentHash, c.state.heads.LocalSafe.L2BlockRef)
+	if err != nil {
+		return temporary(err)
+	}
+	if branch == follow.AncestryBroken {
+		c.log.Warn("Dropping an unsafe payload of a branch without the local-safe block", "block", ref,
+			"local_safe", c.state.heads.LocalSafe)
+		c.dropPayload(envelope)
+		return nil
+	}
+	switch got, err := c.newPayload(ctx, envelope); got {
+	case answerValid, answerSyncing:
+	case answerInvalid:
+		c.log.Warn("Dropping an invalid unsafe payload", "block", ref, "err", err)
+		c.dropPayload(envelope)
+		return nil
+	default:
+		return temporary(err)
+	}
+	c.log.Info("Asking the execution engine to fill a gap", "unsafe", c.state.heads.Unsafe, "next", ref)
+	return c.adopt(ctx, ref)
+}
+
+// adopt makes a block above a gap the unsafe head once the engine has it.
+func (c *Controller) adopt(ctx context.Context, ref eth.L2BlockRef) error {
+	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
+	switch got, err := c.synchronize(ctx, want); got {
+	case answerValid:
+		c.dropPending()
+		c.recent.clear()
+		c.commit(want)
+		c.post(KindInsert)
+		return nil
+	case answerSyncing:
+		c.hold(want, nil)
+		return nil
+	case answerInvalid, answerInconsistent:
+		// It does not contain the labels, or breaks the rules. The engine may have moved already.
+		c.dropPending()
+		c.inbox.above(ref.Number)
+		return reset(err)
+	default:
+		return temporary(err)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,244 @@
+// Package driver runs follow mode: it asks the sources, judges what they say with package follow, and hands what passed
+// to the engine controller, while unsafe payloads and L1 heads go their own ways past it.
+//
+//	source ──poller──▶ judge (Screen, L1 view, Validate) ──▶ Controller.Follow
+//	gossip, admin RPC ─────────────────────────────────────▶ Controller.Insert
+//	L1 heads ──▶ L1 view, Controller.Rewind
+//
+// A source or an L1 endpoint that stalls holds up the labels and nothing else.
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/log"
+
+	"github.com/ethereum-optimism/optimism/op-node/rollup"
+	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/sequencing"
+	"github.com/ethereum-optimism/optimism/op-service/clock"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/engine"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/l1chain"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// ErrNoDerivation answers requests for the derivation pipeline, which follow mode does not have.
+var ErrNoDerivation = errors.New("this node follows an external consensus node (--l2.follow.source) and has no derivation pipeline to reset")
+
+// Config are the settings of a Driver.
+type Config struct {
+	// Rollup is the configuration of the chain.
+	Rollup *rollup.Config
+	// PollInterval is the time between two polls of a source; zero means two block times.
+	PollInterval time.Duration
+	// ELSync makes the engine sync from its own peers before labels are followed.
+	ELSync bool
+	// EngineTimeout bounds each call of the engine.
+	EngineTimeout time.Duration
+}
+
+// coldStart is how long an engine that waits for a sync target is left to gossip.
+const coldStart = 10 * time.Second
+
+// Source is one external consensus node.
+type Source interface {
+	// Name identifies the source in logs and metrics, without secrets.
+	Name() string
+	// Status asks for the sync status. Errors wrap sources.ErrFetch or sources.ErrMalformed.
+	Status(ctx context.Context) (follow.Status, error)
+	// Identity asks which chain the source is on. It fails with sources.ErrMethodMissing if the source cannot tell.
+	Identity(ctx context.Context) (sources.Identity, error)
+}
+
+// l1View is what the driver needs of the view of canonical L1.
+type l1View interface {
+	OnHead(ctx context.Context, ref eth.L1BlockRef) l1chain.Change
+	OnSafe(ctx context.Context, ref eth.L1BlockRef)
+	OnFinalized(ctx context.Context, ref eth.L1BlockRef)
+	Refs() l1chain.Refs
+	Window() l1chain.Window
+	Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
+}
+
+// Metrics is what the driver and its engine controller count.
+type Metrics interface {
+	engine.Metrics
+	RecordL1Ref(name string, ref eth.L1BlockRef)
+	RecordL2Ref(name string, ref eth.L2BlockRef)
+	SetDerivationIdle(idle bool)
+	// RecordFollowSourceRequest counts polls by upstream's result values.
+	RecordFollowSourceRequest(result string)
+	// RecordPoll tells how long a poll of a source took and whether it answered.
+	RecordPoll(source string, took time.Duration, ok bool)
+	// RecordVerdict counts judged statuses by reason code.
+	RecordVerdict(source, reason string)
+}
+
+// Deps are what a Driver works with. All are required; Sources has at least one.
+type Deps struct {
+	Engine  upstream.ExecEngine
+	L1      l1View
+	Sources []Source
+	Metrics Metrics
+	Clock   clock.Clock
+	Log     log.Logger
+	// Fatal is told of an error that the node cannot go on with.
+	Fatal func(error)
+}
+
+// Driver is the rollup driver of follow mode. Its methods may be called from any goroutine unless they say otherwise.
+type Driver struct {
+	cfg      Config
+	chain    follow.Chain
+	identity sources.Identity
+	engine   upstream.ExecEngine
+	l1       l1View
+	metrics  Metrics
+	clock    clock.Clock
+	log      log.Logger
+	fatal    func(error)
+
+	controller *engine.Controller
+	pollers    []*poller
+	reports    chan report
+	// again asks for another look at statuses that could not be judged.
+	again chan struct{}
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	start  sync.Once
+}
+
+// New makes a driver that has yet to Start. It calls nobody.
+func New(cfg Config, deps Deps) (*Driver, error) {
+	if len(deps.Sources) == 0 {
+		return nil, errors.New("follow mode needs at least one source")
+	}
+	if cfg.PollInterval == 0 {
+		cfg.PollInterval = 2 * time.Duration(cfg.Rollup.BlockTime) * time.Second
+	}
+	g := cfg.Rollup.Genesis
+	d := &Driver{
+		cfg:   cfg,
+		chain: follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
+		identity: sources.Identity{
+			L1ChainID: eth.ChainIDFromBig(cfg.Rollup.L1ChainID), L2ChainID: eth.ChainIDFromBig(cfg.Rollup.L2ChainID),
+			GenesisL1: g.L1, GenesisL2: g.L2,
+		},
+		engine: deps.Engine, l1: deps.L1, metrics: deps.Metrics, clock: deps.Clock, log: deps.Log, fatal: deps.Fatal,
+		reports: make(chan report),
+		again:   make(chan struct{}, 1),
+	}
+	controller, err := engine.New(engine.Config{
+		Rollup: cfg.Rollup, ELSync: cfg.ELSync, PollPeriod: cfg.PollInterval,
+		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
+	}, engine.Deps{
+		Engine: deps.Engine, L1: origins{deps.L1}, Observer: &gauges{metrics: deps.Metrics, loaded: d.lookAgain},
+		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.controller = controller
+	for _, source := range deps.Sources {
+		d.pollers = append(d.pollers, newPoller(source, d))
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// origins answers for the engine controller from the L1 view's memory.
+type origins struct{ l1 l1View }
+
+func (o origins) Canonical(id eth.BlockID) follow.L1Answer { return o.l1.Window().Canonical(id) }
+
+// Start begins to drive. It returns at once; a second call does nothing.
+func (d *Driver) Start() error {
+	d.start.Do(func() {
+		d.log.Info("Starting driver", "mode", "follow", "sources", len(d.pollers), "poll_interval", d.cfg.PollInterval)
+		d.wg.Go(func() {
+			if err := d.controller.Run(d.ctx); err != nil {
+				d.fatal(fmt.Errorf("engine controller: %w", err))
+			}
+		})
+		d.wg.Go(d.judgeReports)
+		for _, p := range d.pollers {
+			d.wg.Go(func() { p.run(d.ctx) })
+		}
+	})
+	return nil
+}
+
+// Close stops everything that Start began and waits for it. It works without Start, and more than once.
+func (d *Driver) Close() error {
+	d.cancel()
+	d.wg.Wait()
+	return nil
+}
+
+// OnUnsafeL2Payload takes an unsafe block from gossip or from the admin API. It does not wait for the engine.
+func (d *Driver) OnUnsafeL2Payload(_ context.Context, envelope *eth.ExecutionPayloadEnvelope) {
+	if err := d.controller.Insert(envelope); err != nil {
+		d.log.Debug("Unsafe payload not queued", "id", envelope.ID(), "err", err)
+	}
+}
+
+// OnL1Head takes a new head of L1. It must be called from one goroutine.
+func (d *Driver) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
+	change := d.l1.OnHead(ctx, ref)
+	if !change.Moved {
+		return
+	}
+	d.metrics.RecordL1Ref("l1_head", change.Head)
+	if change.Reorged {
+		d.log.Warn("L1 reorg", "head", change.Head, "ancestor", change.Ancestor, "depth", change.Depth)
+	}
+	// Not only after a reorg: the engine may have started on a fork that L1 left while the node was down.
+	d.controller.Rewind()
+	d.lookAgain()
+}
+
+// OnL1Safe takes the L1 block that is labelled safe.
+func (d *Driver) OnL1Safe(ctx context.Context, ref eth.L1BlockRef) {
+	d.l1.OnSafe(ctx, ref)
+	d.metrics.RecordL1Ref("l1_safe", d.l1.Refs().Safe)
+}
+
+// OnL1Finalized takes the L1 block that is labelled finalized.
+func (d *Driver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
+	d.l1.OnFinalized(ctx, ref)
+	d.metrics.RecordL1Ref("l1_finalized", d.l1.Refs().Finalized)
+}
+
+// ResetDerivationPipeline always fails with ErrNoDerivation.
+func (d *Driver) ResetDerivationPipeline(context.Context) error { return ErrNoDerivation }
+
+// StartSequencer always fails: the node does not sequence.
+func (d *Driver) StartSequencer(context.Context, common.Hash) error {
+	return sequencing.ErrSequencerNotEnabled
+}
+
+// StopSequencer always fails: the node does not sequence.
+func (d *Driver) StopSequencer(context.Context) (common.Hash, error) {
+	return common.Hash{}, sequencing.ErrSequencerNotEnabled
+}
+
+// SequencerActive is false.
+func (d *Driver) SequencerActive(context.Context) (bool, error) { return false, nil }
+
+// OverrideLeader always fails: the node does not sequence.
+func (d *Driver) OverrideLeader(context.Context) error { return sequencing.ErrSequencerNotEnabled }
+
+// ConductorEnabled is false.
+func (d *Driver) ConductorEnabled(context.Context) (bool, error) { return false, nil }
+
+// SetRecoverMode has no effect without a sequencer.
+func (d *Driver) SetRecoverMode(context.Context, bool) error { return nil }

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	gethevent "github.com/ethereum/go-ethereum/event"
+	"github.com/ethereum/go-ethereum/log"
+
+	"github.com/ethereum-optimism/optimism/op-service/client"
+	"github.com/ethereum-optimism/optimism/op-service/clock"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/ethereum-optimism/optimism/op-service/sources"
+)
+
+const (
+	// dialAttempts is how often a connection is tried at start, with growing pauses; about a minute in all.
+	dialAttempts = 10
+	// l1PollTimeout bounds a request for a labelled L1 block.
+	l1PollTimeout = 10 * time.Second
+	// resubscribeBackoff is the longest pause before the L1 head is subscribed to again.
+	resubscribeBackoff = 10 * time.Second
+)
+
+// l1Link is the connection to L1: the caching client, and the plain connection beneath it for batches of the caller's own making.
+type l1Link struct {
+	*sources.L1Client
+	rpc client.RPC
+}
+
+// connectL1 dials L1 and checks that it is the chain's.
+func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
+	c := n.cfg.L1
+	opts := []client.RPCOption{
+		client.WithDialAttempts(dialAttempts),
+		client.WithHttpPollInterval(c.HTTPPollInterval),
+		client.WithRPCRecorder(n.metrics.NewRecorder("l1")),
+	}
+	if c.RateLimit != 0 {
+		opts = append(opts, client.WithRateLimit(c.RateLimit, c.MaxBatchSize))
+	}
+	conn, err := client.NewRPC(ctx, n.log, c.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("failed to dial L1 address (--l1=%s): %w", redactURL(c.URL), err)
+	}
+	n.cleanups.addFunc("L1 connection", conn.Close)
+
+	cacheSize := int(c.CacheSize)
+	if cacheSize == 0 {
+		cacheSize = int(n.cfg.Chain.Rollup.SeqWindowSize) * 3 / 2
+	}
+	clientCfg := sources.L1ClientSimpleConfig(c.TrustRPC, c.Kind, cacheSize)
+	clientCfg.MaxConcurrentRequests, clientCfg.MaxRequestsPerBatch = c.MaxConcurrency, c.MaxBatchSize
+	l1, err := sources.NewL1Client(conn, n.log, n.metrics.L1SourceCache, clientCfg)
+	if err != nil {
+		return nil, fmt.Errorf("failed to create L1 source: %w", err)
+	}
+	if err := n.cfg.Chain.Rollup.ValidateL1Config(ctx, n.log, l1); err != nil {
+		return nil, fmt.Errorf("failed to validate the L1 config: --l1=%s is not the L1 of the rollup config: %w", redactURL(c.URL), err)
+	}
+	return &l1Link{L1Client: l1, rpc: conn}, nil
+}
+
+// watchL1 keeps the driver informed of the L1's head, safe and finalized block.
+func (n *Node) watchL1() {
+	heads := gethevent.ResubscribeErr(resubscribeBackoff, func(ctx context.Context, err error) (gethevent.Subscription, error) {
+		if err != nil {
+			n.log.Warn("resubscribing after failed L1 subscription", "err", err)
+		}
+		return eth.WatchHeadChanges(ctx, n.l1, n.stack.driver.OnL1Head)
+	})
+	n.cleanups.addFunc("L1 head subscription", heads.Unsubscribe)
+	for _, watch := range []struct {
+		label eth.BlockLabel
+		tell  eth.HeadSignalFn
+	}{
+		{eth.Safe, n.stack.driver.OnL1Safe},
+		{eth.Finalized, n.stack.driver.OnL1Finalized},
+	} {
+		poll := &l1Poll{source: n.l1, label: watch.label, tell: watch.tell, interval: n.cfg.L1.EpochPollInterval, clock: n.clock, log: n.log}
+		n.cleanups.addFunc("polling of the "+string(watch.label)+" L1 block", background(poll.run))
+	}
+}
+
+// l1Poll asks for a labelled L1 block at an interval, beginning at once.
+type l1Poll struct {
+	source interface {
+		L1BlockRefByLabel(ctx context.Context, label eth.BlockLabel) (eth.L1BlockRef, error)
+	}
+	label    eth.BlockLabel
+	tell     eth.HeadSignalFn
+	interval time.Duration
+	clock    clock.Clock
+	log      log.Logger
+}
+
+func (p *l1Poll) run(ctx context.Context) {
+	if p.interval <= 0 {
+		p.log.Warn("polling of block is disabled", "interval", p.interval, "label", p.label)
+		return
+	}
+	ticker := p.clock.NewTicker(p.interval)
+	defer ticker.Stop()
+	for {
+		if ref, err := p.ask(ctx); err == nil {
+			p.tell(ctx, ref)
+		} else if ctx.Err() == nil {
+			p.log.Warn("failed to poll L1 block", "label", p.label, "err", err)
+		}
+		select {
+		case <-ticker.Ch():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *l1Poll) ask(ctx context.Context) (eth.L1BlockRef, error) {
+	ctx, cancel := context.WithTimeout(ctx, l1PollTimeout)
+	defer cancel()
+	return p.source.L1BlockRefByLabel(ctx, p.label)
+}
+
+// background runs a function until the returned function is called, which waits for its end.
+func background(run func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// redactURL hides the password of a URL.
+func redactURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}
+
+func redactURLs(raw []string) string {
+	var out []string
+	for _, one := range raw {
+		out = append(out, redactURL(one))
+	}
+	return strings.Join(out, ",")
+}

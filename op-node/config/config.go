@@ -211,4 +211,3 @@ func Default() *Config {
 		Pprof:     oppprof.DefaultCLIConfig(),
 	}
 }
-

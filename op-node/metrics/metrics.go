@@ -17,9 +17,7 @@ const namespace = opmetrics.Namespace + "_" + processName
 // for concurrent use.
 type Metrics struct {
 	*opmetrics.Metrics
-
-	// Follow are the metrics that upstream does not have.
-	Follow *Follow
+	*Follow
 
 	added opservicemetrics.Factory
 }

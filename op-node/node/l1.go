@@ -67,13 +67,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 
 // watchL1 keeps the driver informed of the L1's head, safe and finalized block.
 func (n *Node) watchL1() {
-	heads := gethevent.ResubscribeErr(resubscribeBackoff, func(ctx context.Context, err error) (gethevent.Subscription, error) {
-		if err != nil {
-			n.log.Warn("resubscribing after failed L1 subscription", "err", err)
-		}
-		return eth.WatchHeadChanges(ctx, n.l1, n.stack.driver.OnL1Head)
-	})
-	n.cleanups.addFunc("L1 head subscription", heads.Unsubscribe)
+	n.cleanups.addFunc("L1 head subscription", background(n.watchL1Head))
 	for _, watch := range []struct {
 		label eth.BlockLabel
 		tell  eth.HeadSignalFn
@@ -83,6 +77,30 @@ func (n *Node) watchL1() {
 	} {
 		poll := &l1Poll{source: n.l1, label: watch.label, tell: watch.tell, interval: n.cfg.L1.EpochPollInterval, clock: n.clock, log: n.log}
 		n.cleanups.addFunc("polling of the "+string(watch.label)+" L1 block", background(poll.run))
+	}
+}
+
+// watchL1Head asks for the head once, because a subscription only tells of the next one, and then stays subscribed.
+func (n *Node) watchL1Head(ctx context.Context) {
+	first := &l1Poll{source: n.l1, label: eth.Unsafe}
+	if ref, err := first.ask(ctx); err == nil {
+		n.stack.driver.OnL1Head(ctx, ref)
+	} else if ctx.Err() == nil {
+		n.log.Warn("failed to fetch the L1 head", "err", err)
+	}
+	heads := gethevent.ResubscribeErr(resubscribeBackoff, func(ctx context.Context, err error) (gethevent.Subscription, error) {
+		if err != nil {
+			n.log.Warn("resubscribing after failed L1 subscription", "err", err)
+		}
+		return eth.WatchHeadChanges(ctx, n.l1, n.stack.driver.OnL1Head)
+	})
+	defer heads.Unsubscribe()
+	select {
+	case err, failed := <-heads.Err():
+		if failed {
+			n.log.Error("l1 heads subscription error", "err", err)
+		}
+	case <-ctx.Done():
 	}
 }
 

@@ -1,0 +1,90 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/lightcl/op-node/ops/devnet/opnode"
+)
+
+// stopTimeout bounds a follower's clean stop; after it the process is killed.
+const stopTimeout = 10 * time.Second
+
+// FollowerSpec says which op-node process to add.
+type FollowerSpec struct {
+	// Name is what the follower is called in logs and tables. It must be new.
+	Name string
+	// Binary is the path of the op-node program.
+	Binary string
+	// Sources are the RPC URLs to follow; empty is the devnet's source.
+	Sources []string
+	// Derive makes it a node without a source that derives from L1, for comparison.
+	Derive bool
+	// Metrics opens its metrics server.
+	Metrics bool
+	// Extra flags are appended to the command line.
+	Extra []string
+}
+
+// Follower is an op-node process and the op-geth it drives. The process can be ended and started again on the same
+// op-geth.
+type Follower struct {
+	*opnode.Node
+	el *EL
+}
+
+// EL is the execution engine, which lives on when the process ends.
+func (f *Follower) EL() *EL { return f.el }
+
+// AddFollower starts an op-geth and an op-node process on it, with the flags an operator would type, and returns
+// when the process answers. Both live until Close, or Stop and Kill9 of the follower.
+func (s *Stack) AddFollower(ctx context.Context, spec FollowerSpec) (*Follower, error) {
+	el, err := s.AddEL(ctx, spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.opts.Dir, spec.Name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("directory of %s: %w", spec.Name, err)
+	}
+	node, err := opnode.New(spec.Name, spec.Binary, dir, s.followerFlags(spec, el, dir))
+	if err != nil {
+		return nil, err
+	}
+	s.cleanup.AddWithin("op-node "+spec.Name, 2*stopTimeout, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+		defer cancel()
+		return node.Stop(ctx)
+	})
+	f := &Follower{Node: node, el: el}
+	if err := node.Start(ctx); err != nil {
+		return nil, fmt.Errorf("%w\nstarted with:\n%s", err, node.CommandLine())
+	}
+	return f, nil
+}
+
+func (s *Stack) followerFlags(spec FollowerSpec, el *EL, dir string) opnode.Flags {
+	flags := opnode.Flags{
+		L1: s.l1.WS(), L2: el.AuthHTTP(), JWT: s.files.JWT,
+		Rollup: s.files.Rollup, L1Chain: s.files.L1Chain,
+		Metrics: spec.Metrics, Extra: spec.Extra,
+	}
+	switch {
+	case spec.Derive:
+		flags.Beacon = s.l1.Beacon()
+	case len(spec.Sources) > 0:
+		flags.Follow = spec.Sources
+	default:
+		flags.Follow = []string{s.source.RPC()}
+	}
+	if s.opts.P2P {
+		flags.Gossip = &opnode.Gossip{
+			Static: []string{s.sequencer.Multiaddr(), s.source.Multiaddr()},
+			Key:    filepath.Join(dir, "p2p.key"),
+		}
+	}
+	return flags
+}

@@ -27,7 +27,7 @@ type Change struct {
 //
 // A head that the view has already is no news: it comes from a backend that lags. A head below the window is taken for
 // the same; if it was a reorg, the fork's later heads show that. After a gap longer than the window the view starts
-// anew. A head whose chain lacks the finalized L1 block is refused.
+// anew, and does not know whether there was a reorg. A head whose chain lacks the finalized L1 block is refused.
 func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
 	if unknown(ref.ID()) {
 		return Change{Head: v.Window().Head()}
@@ -77,14 +77,18 @@ func (v *View) place(blocks []eth.L1BlockRef) (Change, []uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.window
-	lowest, ref := blocks[0], blocks[len(blocks)-1]
+	ref := blocks[len(blocks)-1]
+	for len(blocks) > 1 && old.holds(blocks[0].ID()) {
+		blocks = blocks[1:]
+	}
+	lowest := blocks[0]
 	stay := Change{Head: old.Head()}
 	switch {
 	case old.Len() == 0:
 		return v.restart(ref), nil, nil
 	case old.holds(ref.ID()) || ref.Number < old.Tail().Number:
 		return stay, nil, nil
-	case old.holds(lowest.ParentID()) || lowest.ParentID() == old.Tail().ParentID():
+	case old.holds(lowest.ParentID()):
 		if lowest.Number <= v.finalized.Number && old.holds(v.finalized.ID()) {
 			return stay, nil, errFinalityConflict
 		}
@@ -117,24 +121,22 @@ func (v *View) below(top, floor uint64) []uint64 {
 	return numbers
 }
 
-// advance puts the blocks onto their parent, which is in the window or right below it. It is a reorg if the parent is
-// not the head.
+// advance puts the blocks onto their parent, which the window holds. It is a reorg if the parent is not the head.
 func (v *View) advance(blocks []eth.L1BlockRef) Change {
 	old, ancestor := v.window, blocks[0].ParentID()
 	v.window = old.onto(ancestor.Number, blocks, v.cfg.Window)
-	v.checkFinality()
 	change := Change{Head: v.window.Head(), Moved: true}
-	if ancestor == old.Head().ID() {
-		return change
+	if ancestor != old.Head().ID() {
+		change.Reorged = true
+		change.Ancestor = ancestor
+		change.Depth = old.Head().Number - ancestor.Number
+		v.reorgs++
+		if v.safe.Number > ancestor.Number {
+			ref, _ := v.window.at(ancestor.Number)
+			v.safe = highest(ref, v.finalized)
+		}
 	}
-	change.Reorged = true
-	change.Ancestor = ancestor
-	change.Depth = old.Head().Number - ancestor.Number
-	v.reorgs++
-	if v.safe.Number > ancestor.Number {
-		v.safe, _ = v.window.at(ancestor.Number)
-		v.safe = highest(v.safe, v.finalized)
-	}
+	v.checkLabels()
 	return change
 }
 

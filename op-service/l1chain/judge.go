@@ -132,7 +132,7 @@ func (v *View) known(id eth.BlockID) follow.L1Answer {
 		return answer
 	}
 	if id.Number == v.finalized.Number && !unknown(v.finalized.ID()) {
-		return compare(v.finalized, id)
+		return verdict(v.finalized.Hash == id.Hash)
 	}
 	if hash, ok := v.memory(id.Number).Get(id.Number); ok {
 		return verdict(hash == id.Hash)
@@ -171,18 +171,25 @@ func (v *View) learn(asked request, refs []eth.L1BlockRef) bool {
 		return false
 	}
 	v.window = v.window.under(chain)
-	v.checkFinality()
+	v.checkLabels()
 	return complete
 }
 
-// checkFinality gives up the finalized block if the window, which has just grown over it, shows another block in its
-// place: the label came from a backend of another network, and so may the answers that relied on it.
-func (v *View) checkFinality() {
-	if ref, ok := v.window.at(v.finalized.Number); !ok || unknown(v.finalized.ID()) || ref.ID() == v.finalized.ID() {
-		return
+// checkLabels gives up a label if the window, which has just grown, shows another block in its place: it came from a
+// backend on another fork or, if it is the finalized one, of another network, and so may the answers that relied on it.
+func (v *View) checkLabels() {
+	if v.contradicts(v.finalized) {
+		v.log.Error("The finalized L1 block is not in the chain of the L1 head, dropping the label",
+			"finalized", v.finalized, "head", v.window.Head())
+		v.finalized = eth.L1BlockRef{}
+		v.final.Purge()
 	}
-	v.log.Error("The finalized L1 block is not in the chain of the L1 head, dropping the label",
-		"finalized", v.finalized, "head", v.window.Head())
-	v.finalized, v.safe = eth.L1BlockRef{}, eth.L1BlockRef{}
-	v.final.Purge()
+	if v.contradicts(v.safe) {
+		v.safe = v.finalized
+	}
+}
+
+func (v *View) contradicts(label eth.L1BlockRef) bool {
+	hash, ok := v.window.hashAt(label.Number)
+	return ok && !unknown(label.ID()) && hash != label.Hash
 }

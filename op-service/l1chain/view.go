@@ -11,6 +11,8 @@ import (
 	"github.com/ethereum/go-ethereum/log"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
 // fetcher answers, aligned with the numbers, which blocks are canonical there; a zero ref for a number it does not have.
@@ -105,7 +107,7 @@ type Refs struct {
 	Head, Safe, Finalized eth.L1BlockRef
 }
 
-// Refs returns the labelled blocks as they are now, all of one fork.
+// Refs returns the labelled blocks as they are now, of one fork as far as the window reaches down to them.
 func (v *View) Refs() Refs {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -142,7 +144,8 @@ func (v *View) fits(ref eth.L1BlockRef) bool {
 	if unknown(ref.ID()) {
 		return false
 	}
-	return v.window.Len() == 0 || ref.Number < v.window.Tail().Number || v.window.holds(ref.ID())
+	answer := v.window.Canonical(ref.ID())
+	return answer == follow.L1Canonical || answer == follow.L1Unavailable
 }
 
 func (v *View) fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {

@@ -3,6 +3,8 @@ package l1chain
 import (
 	"slices"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -17,8 +19,8 @@ type Window struct {
 	refs []eth.L1BlockRef
 }
 
-// Canonical answers from memory alone whether the block is canonical. Below the window, in an empty one and for a zero
-// hash the answer is L1Unavailable; above it L1Behind.
+// Canonical answers from memory alone whether the block is canonical. Below the parent of the oldest block, in an empty
+// window and for a zero hash the answer is L1Unavailable; above the newest block L1Behind.
 func (w Window) Canonical(id eth.BlockID) follow.L1Answer {
 	if len(w.refs) == 0 || unknown(id) {
 		return follow.L1Unavailable
@@ -26,11 +28,11 @@ func (w Window) Canonical(id eth.BlockID) follow.L1Answer {
 	if id.Number > w.Head().Number {
 		return follow.L1Behind
 	}
-	ref, ok := w.at(id.Number)
+	hash, ok := w.hashAt(id.Number)
 	if !ok {
 		return follow.L1Unavailable
 	}
-	return compare(ref, id)
+	return verdict(hash == id.Hash)
 }
 
 // Head is the newest block, zero in an empty window.
@@ -59,20 +61,31 @@ func (w Window) at(number uint64) (eth.L1BlockRef, bool) {
 	return w.refs[number-w.Tail().Number], true
 }
 
-// holds tells whether exactly this block is in the window.
-func (w Window) holds(id eth.BlockID) bool {
-	ref, ok := w.at(id.Number)
-	return ok && ref.Hash == id.Hash
+// hashAt is the hash of the canonical block, if that is in the window or the parent of its tail.
+func (w Window) hashAt(number uint64) (common.Hash, bool) {
+	if ref, ok := w.at(number); ok {
+		return ref.Hash, true
+	}
+	if parent := w.Tail().ParentID(); !unknown(parent) && parent.Number == number {
+		return parent.Hash, true
+	}
+	return common.Hash{}, false
 }
 
-// onto returns the window that ends in blocks, which ascend and link to the ancestor in this window, and which has room
-// for at most limit blocks. Blocks after the ancestor are dropped.
+// holds tells whether exactly this block is in the window, or the parent of its tail.
+func (w Window) holds(id eth.BlockID) bool {
+	hash, ok := w.hashAt(id.Number)
+	return ok && hash == id.Hash
+}
+
+// onto returns the window that ends in blocks, which ascend and link to an ancestor that this window holds. Blocks after
+// the ancestor are dropped, and the oldest if there are more than limit.
 //
 // Appending may share memory with w: only one goroutine calls onto, always on its newest window, and readers of older
 // windows see no further than their own length.
 func (w Window) onto(ancestor uint64, blocks []eth.L1BlockRef, limit int) Window {
 	refs := w.refs
-	if keep := int(ancestor-w.Tail().Number) + 1; keep < len(refs) {
+	if keep := ancestor + 1 - w.Tail().Number; keep < uint64(len(refs)) {
 		refs = slices.Clip(refs[:keep])
 	}
 	return Window{refs: newest(append(refs, blocks...), limit)}
@@ -96,10 +109,6 @@ func linked(blocks []eth.L1BlockRef, next eth.L1BlockRef) bool {
 		next = block
 	}
 	return true
-}
-
-func compare(canonical eth.L1BlockRef, id eth.BlockID) follow.L1Answer {
-	return verdict(canonical.Hash == id.Hash)
 }
 
 func verdict(same bool) follow.L1Answer {

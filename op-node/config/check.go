@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ethereum/go-ethereum/crypto"
+
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 )
@@ -94,8 +96,8 @@ func (c *L2) check() error {
 func (c *Config) checkMode() error {
 	if c.Follow.Enabled() {
 		if c.Sequencer.Enabled {
-			return fmt.Errorf("--sequencer.enabled together with --l2.follow.source=%s is not supported: unset one of them",
-				redact(strings.Join(c.Follow.Sources, ",")))
+			return fmt.Errorf("--sequencer.enabled together with --l2.follow.source=%v is not supported: unset one of them",
+				c.Follow)
 		}
 		return c.Follow.check()
 	}
@@ -109,7 +111,7 @@ func (c *Follow) check() error {
 	for _, source := range c.Sources {
 		u, err := url.Parse(source)
 		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
-			return invalid("l2.follow.source", redact(source), "give the URL of the RPC of an op-node, such as http://host:9545")
+			return invalid("l2.follow.source", RedactURL(source), "give the URL of the RPC of an op-node, such as http://host:9545")
 		}
 	}
 	if c.CallTimeout <= 0 {
@@ -180,9 +182,12 @@ func (c *Signer) check() error {
 	if c.Key != "" && c.Remote.Enabled() {
 		return errors.New("cannot specify both a private key and a remote signer for sequencer p2p: unset --p2p.sequencer.key or --signer.endpoint")
 	}
+	if _, err := crypto.HexToECDSA(strings.TrimPrefix(c.Key, "0x")); c.Key != "" && err != nil {
+		return errors.New("failed to read sequencer p2p key: --p2p.sequencer.key (not shown): give 64 hex digits")
+	}
 	if (c.Remote.Endpoint == "") != (c.Remote.Address == "") {
 		return fmt.Errorf("signer endpoint and address must both be set or not set: --signer.endpoint=%q, --signer.address=%q",
-			redact(c.Remote.Endpoint), c.Remote.Address)
+			RedactURL(c.Remote.Endpoint), c.Remote.Address)
 	}
 	if c.Remote.Enabled() {
 		if err := c.Remote.Check(); err != nil {
@@ -195,13 +200,4 @@ func (c *Signer) check() error {
 // invalid reports a bad value: the flag as an operator types it, what was given, and the remedy.
 func invalid(flag string, value any, remedy string) error {
 	return fmt.Errorf("--%s=%v: %s", flag, value, remedy)
-}
-
-// redact hides the user info of a URL; what is no URL is hidden altogether when it might contain any.
-func redact(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
-	}
-	return u.Redacted()
 }

@@ -87,8 +87,10 @@ func (s *Set) readSync(ctx cliiface.Context, log log.Logger) error {
 		}
 	}
 	if c.Sync.OffsetELSafe > 0 && c.Sync.Mode != sync.ELSync {
-		log.Warn("syncmode.offset-el-safe only matters with --syncmode=execution-layer: ignoring it",
-			"syncmode", c.Sync.Mode, "configured_offset", c.Sync.OffsetELSafe)
+		if ctx.IsSet("syncmode.offset-el-safe") {
+			log.Warn("syncmode.offset-el-safe only matters with --syncmode=execution-layer: ignoring it",
+				"syncmode", c.Sync.Mode, "configured_offset", c.Sync.OffsetELSafe)
+		}
 		c.Sync.OffsetELSafe = 0
 	}
 	if ctx.IsSet("finality.lookback") {

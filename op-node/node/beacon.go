@@ -10,6 +10,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/client"
 	"github.com/ethereum-optimism/optimism/op-service/retry"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
+
+	"github.com/lightcl/op-node/op-node/config"
 )
 
 const (
@@ -66,7 +68,7 @@ func (n *Node) checkBeacon(ctx context.Context, beacon apis.BeaconClient) error 
 		return errors.New("missing L1 Beacon API endpoint: set --l1.beacon, or --l1.beacon.ignore to start without one")
 	}
 	if err != nil {
-		return fmt.Errorf("failed to connect to L1 Beacon API: --l1.beacon=%s does not answer (--l1.beacon.ignore starts without it): %w", redactURL(n.cfg.Beacon.URL), err)
+		return fmt.Errorf("failed to connect to L1 Beacon API: --l1.beacon=%s does not answer (--l1.beacon.ignore starts without it): %w", config.RedactURL(n.cfg.Beacon.URL), err)
 	}
 	return nil
 }

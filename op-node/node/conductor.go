@@ -111,9 +111,9 @@ func (c *conductorClient) dial(ctx context.Context) (*rpc.Client, error) {
 	}
 	conn, err := rpc.DialOptions(ctx, c.cfg.URL, rpc.WithRecorder(c.recorder))
 	if err != nil {
-		return nil, fmt.Errorf("failed to dial conductor RPC (--conductor.rpc=%s): %w", redactURL(c.cfg.URL), err)
+		return nil, fmt.Errorf("failed to dial conductor RPC (--conductor.rpc=%s): %w", config.RedactURL(c.cfg.URL), err)
 	}
-	c.log.Info("Connected to the conductor", "url", redactURL(c.cfg.URL))
+	c.log.Info("Connected to the conductor", "url", config.RedactURL(c.cfg.URL))
 	c.conn = conn
 	return conn, nil
 }

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +13,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
+
+	"github.com/lightcl/op-node/op-node/config"
 )
 
 const (
@@ -45,7 +45,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 	}
 	conn, err := client.NewRPC(ctx, n.log, c.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("failed to dial L1 address (--l1=%s): %w", redactURL(c.URL), err)
+		return nil, fmt.Errorf("failed to dial L1 address (--l1=%s): %w", config.RedactURL(c.URL), err)
 	}
 	n.cleanups.addFunc("L1 connection", conn.Close)
 
@@ -60,7 +60,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 		return nil, fmt.Errorf("failed to create L1 source: %w", err)
 	}
 	if err := n.cfg.Chain.Rollup.ValidateL1Config(ctx, n.log, l1); err != nil {
-		return nil, fmt.Errorf("failed to validate the L1 config: --l1=%s is not the L1 of the rollup config: %w", redactURL(c.URL), err)
+		return nil, fmt.Errorf("failed to validate the L1 config: --l1=%s is not the L1 of the rollup config: %w", config.RedactURL(c.URL), err)
 	}
 	return &l1Link{L1Client: l1, rpc: conn}, nil
 }
@@ -152,21 +152,4 @@ func background(run func(context.Context)) (stop func()) {
 		cancel()
 		running.Wait()
 	}
-}
-
-// redactURL hides the password of a URL.
-func redactURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
-	}
-	return u.Redacted()
-}
-
-func redactURLs(raw []string) string {
-	var out []string
-	for _, one := range raw {
-		out = append(out, redactURL(one))
-	}
-	return strings.Join(out, ",")
 }

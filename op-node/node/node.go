@@ -100,7 +100,7 @@ func (n *Node) newStack(ctx context.Context) (*rollupStack, error) {
 		n.log.Info("Safety levels", "unsafe", "enabled", "safe", "enabled")
 		return n.newDerivation(ctx)
 	}
-	n.log.Info("Safety levels", "unsafe", "enabled", "safe", redactURLs(n.cfg.Follow.Sources))
+	n.log.Info("Safety levels", "unsafe", "enabled", "safe", n.cfg.Follow.String())
 	return n.newFollow(ctx)
 }
 

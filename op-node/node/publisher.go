@@ -13,6 +13,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-node/p2p"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	opsigner "github.com/ethereum-optimism/optimism/op-service/signer"
+
+	"github.com/lightcl/op-node/op-node/config"
 )
 
 // gossipOut sends blocks to peers.
@@ -42,7 +44,7 @@ func (n *Node) newPublisher() (*publisher, error) {
 	case c.Remote.Enabled():
 		signer, err := opsigner.NewRemoteSigner(n.log, c.Remote)
 		if err != nil {
-			return nil, fmt.Errorf("--signer.endpoint=%s: %w", redactURL(c.Remote.Endpoint), err)
+			return nil, fmt.Errorf("--signer.endpoint=%s: %w", config.RedactURL(c.Remote.Endpoint), err)
 		}
 		p.signer = signer
 	default:

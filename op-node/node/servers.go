@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -57,7 +56,7 @@ func (n *Node) bindServers() error {
 	if err := n.rpc.http.Start(); err != nil {
 		return fmt.Errorf("failed to init the RPC server: --rpc.addr, --rpc.port: %w", err)
 	}
-	n.cleanups.add("RPC server", n.rpc.http.Stop)
+	n.cleanups.add("RPC port", n.rpc.http.Stop)
 
 	if n.cfg.Metrics.Enabled {
 		server, err := n.metrics.StartServer(n.cfg.Metrics.ListenAddr, n.cfg.Metrics.ListenPort)
@@ -103,11 +102,7 @@ func (n *Node) openRPC() error {
 		}
 	}
 	n.rpc.open.Store(true)
-	n.cleanups.add("RPC", func(ctx context.Context) error {
-		// The port stays bound to the end, so that nobody else is mistaken for this node while it is stopping.
-		n.rpc.open.Store(false)
-		return nil
-	})
+	n.cleanups.add("RPC", n.rpc.http.Stop) // requests end before what they use
 	n.log.Info("Started JSON-RPC server", "addr", n.rpc.address())
 	return nil
 }

@@ -85,7 +85,7 @@ func (f *follower) resolve(at time.Duration, source *sourceHistory, grace time.D
 // lag notes how late the follower was, if the source was seen to show exactly this block.
 func (f *follower) lag(s sighting, source *sourceHistory) {
 	at, ok := source.shown[s.label][s.ref.Number][s.ref.Hash]
-	if !ok {
+	if !ok || s.ref.Number == 0 {
 		return
 	}
 	all := f.lags[s.label]

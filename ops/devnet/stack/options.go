@@ -41,7 +41,8 @@ type Options struct {
 }
 
 // DefaultOptions is a devnet that becomes safe within about ten seconds and final within about thirty: L1 every
-// 2 s, L2 every second, calldata, gossip on.
+// 2 s, L2 every second, calldata, gossip and
+// devp2p on.
 func DefaultOptions() Options {
 	return Options{
 		L1BlockTime:       2 * time.Second,
@@ -50,6 +51,7 @@ func DefaultOptions() Options {
 		DA:                Calldata,
 		Batcher:           true,
 		P2P:               true,
+		DevP2P:            true,
 		Log:               log.NewLogger(log.DiscardHandler()),
 	}
 }

@@ -57,6 +57,12 @@ func (el *EL) build(parent Block, attr *eth.PayloadAttributes) (eth.PayloadID, e
 	if uint64(attr.Timestamp) <= parent.Ref.Time {
 		return eth.PayloadID{}, fmt.Errorf("timestamp %d is not after the parent's, %d", attr.Timestamp, parent.Ref.Time)
 	}
+	if el.cfg.IsJovian(uint64(attr.Timestamp)) && attr.MinBaseFee == nil {
+		return eth.PayloadID{}, errors.New("minimum base fee missing")
+	}
+	if el.cfg.IsJovian(parent.Ref.Time) && !startsWithDeposit(attr.Transactions) {
+		return eth.PayloadID{}, errors.New("L1 info deposit missing")
+	}
 	inputs := make([][]byte, len(attr.Transactions))
 	for i, tx := range attr.Transactions {
 		if err := checkTransaction(tx); err != nil {
@@ -98,15 +104,15 @@ func (el *EL) extraData(attr *eth.PayloadAttributes) []byte {
 	if !el.cfg.IsJovian(uint64(attr.Timestamp)) {
 		return eip1559.EncodeHoloceneExtraData(denominator, elasticity)
 	}
-	minBaseFee := uint64(0)
-	if attr.MinBaseFee != nil {
-		minBaseFee = *attr.MinBaseFee
-	}
-	return eip1559.EncodeJovianExtraData(denominator, elasticity, minBaseFee)
+	return eip1559.EncodeJovianExtraData(denominator, elasticity, *attr.MinBaseFee)
+}
+
+func startsWithDeposit(txs []eth.Data) bool {
+	return len(txs) > 0 && len(txs[0]) > 0 && txs[0][0] == optypes.DepositTxType
 }
 
 func checkTransaction(raw eth.Data) error {
-	if len(raw) > 0 && raw[0] == optypes.DepositTxType {
+	if startsWithDeposit([]eth.Data{raw}) {
 		_, err := optypes.UnmarshalDepositTx(raw)
 		return err
 	}

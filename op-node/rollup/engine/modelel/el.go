@@ -12,19 +12,12 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/engine"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
-// Engine is the part of an execution engine that the decorators of this package can stand in front of. It equals
-// upstream's engine.ExecEngine.
-type Engine interface {
-	GetPayload(ctx context.Context, payloadInfo eth.PayloadInfo) (*eth.ExecutionPayloadEnvelope, error)
-	ForkchoiceUpdate(ctx context.Context, state *eth.ForkchoiceState, attr *eth.PayloadAttributes) (*eth.ForkchoiceUpdatedResult, error)
-	NewPayload(ctx context.Context, payload *eth.ExecutionPayload, parentBeaconBlockRoot *common.Hash) (*eth.PayloadStatusV1, error)
-	L2BlockRefByLabel(ctx context.Context, label eth.BlockLabel) (eth.L2BlockRef, error)
-	L2BlockRefByHash(ctx context.Context, hash common.Hash) (eth.L2BlockRef, error)
-	L2BlockRefByNumber(ctx context.Context, num uint64) (eth.L2BlockRef, error)
-}
+// Engine is what the decorators of this package can stand in front of.
+type Engine = engine.ExecEngine
 
 // EL is a model of op-geth. Calls to it are answered one after the other, each at once and completely; nothing happens
 // between them except what a test asks for. It is safe for concurrent use.
@@ -75,7 +68,7 @@ type header struct {
 type Option func(*EL)
 
 // WithNetwork connects the engine to peers. It can then sync to blocks that it was not given, and other engines can
-// sync to the blocks it has.
+// sync to its canonical chain.
 func WithNetwork(n *Network) Option { return func(el *EL) { el.net = n } }
 
 // SnapSync starts the engine as op-geth starts with an empty database and --syncmode=snap: until an EL sync has
@@ -296,21 +289,19 @@ func (el *EL) Restart() {
 	el.safe = el.finalized
 }
 
-// Rewind is op-geth's debug_setHead: blocks above the number are deleted, on all branches, with labels that pointed
-// there; safe becomes finalized.
+// Rewind is op-geth's debug_setHead: a head above the number is replaced by its ancestor with the number, and then all
+// blocks above that are deleted, on all branches, together with labels that pointed there. Safe becomes finalized in
+// any case.
 func (el *EL) Rewind(number uint64) {
 	el.mu.Lock()
 	defer el.mu.Unlock()
-	target, ok := el.canonical[number]
-	if !ok {
-		panic(fmt.Sprintf("modelel: cannot rewind to %d, head is %s", number, el.names(el.head)))
-	}
-	el.head = target
-	maps.DeleteFunc(el.canonical, func(n uint64, _ common.Hash) bool { return n > number })
-	maps.DeleteFunc(el.blocks, func(_ common.Hash, b *stored) bool { return b.Ref.Number > number })
-	for _, label := range []*common.Hash{&el.safe, &el.finalized} {
-		if _, ok := el.blocks[*label]; !ok {
-			*label = common.Hash{}
+	if el.blocks[el.head].Ref.Number > number {
+		el.setCanonical(el.canonical[number])
+		maps.DeleteFunc(el.blocks, func(_ common.Hash, b *stored) bool { return b.Ref.Number > number })
+		for _, label := range []*common.Hash{&el.safe, &el.finalized} {
+			if _, ok := el.blocks[*label]; !ok {
+				*label = common.Hash{}
+			}
 		}
 	}
 	if el.finalized != (common.Hash{}) {
@@ -327,27 +318,39 @@ func (el *EL) forget() {
 	el.sync = nil
 }
 
-// store puts a block into the database, and within the reach of peers.
-func (el *EL) store(b Block) {
-	el.blocks[b.Hash()] = &stored{Block: b}
-	if el.net != nil {
-		el.net.Publish(b)
-	}
-}
+// store puts a block into the database.
+func (el *EL) store(b Block) { el.blocks[b.Hash()] = &stored{Block: b} }
 
-// setCanonical makes a block in the database the head, and the chain below it canonical.
+// setCanonical makes a block in the database the head, and the chain below it canonical. Peers can have the canonical
+// chain, and nothing else.
 func (el *EL) setCanonical(hash common.Hash) {
 	b := el.blocks[hash]
 	b.stateless = false
-	maps.DeleteFunc(el.canonical, func(n uint64, _ common.Hash) bool { return n > b.Ref.Number })
+	for n := el.blocks[el.head].Ref.Number; n > b.Ref.Number; n-- {
+		el.replace(n, common.Hash{})
+	}
 	el.head = hash
 	for el.canonical[b.Ref.Number] != b.Hash() {
-		el.canonical[b.Ref.Number] = b.Hash()
-		parent, ok := el.blocks[b.Ref.ParentHash]
-		if !ok {
+		el.replace(b.Ref.Number, b.Hash())
+		if b.Ref.Number == el.cfg.Genesis.L2.Number {
 			return
 		}
-		b = parent
+		b = el.blocks[b.Ref.ParentHash]
+	}
+}
+
+// replace makes a block, or none for the zero hash, the canonical one with a number.
+func (el *EL) replace(number uint64, hash common.Hash) {
+	if old, ok := el.canonical[number]; ok && el.net != nil {
+		el.net.lose(el.blocks[old].Block)
+	}
+	if hash == (common.Hash{}) {
+		delete(el.canonical, number)
+		return
+	}
+	el.canonical[number] = hash
+	if el.net != nil {
+		el.net.gain(el.blocks[hash].Block)
 	}
 }
 

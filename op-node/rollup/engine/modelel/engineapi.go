@@ -68,7 +68,7 @@ func (el *EL) newPayload(envelope *eth.ExecutionPayloadEnvelope) *eth.PayloadSta
 		return status
 	}
 	parent, ok := el.blocks[h.parent]
-	if !ok || parent.Ref.Number+1 != h.number {
+	if !ok {
 		return el.delay(h)
 	}
 	if uint64(payload.Timestamp) <= parent.Ref.Time {
@@ -81,7 +81,7 @@ func (el *EL) newPayload(envelope *eth.ExecutionPayloadEnvelope) *eth.PayloadSta
 		el.headers.put(h.hash, h)
 		return &eth.PayloadStatusV1{Status: eth.ExecutionAccepted}
 	}
-	block, err := el.execute(envelope)
+	block, err := el.execute(parent.Block, envelope)
 	if err != nil {
 		el.hits[h.hash] = 1
 		el.invalid[h.hash] = h
@@ -92,7 +92,10 @@ func (el *EL) newPayload(envelope *eth.ExecutionPayloadEnvelope) *eth.PayloadSta
 }
 
 // execute stands for execution: it fails for blocks that a test marked, and for those a rollup node could not read.
-func (el *EL) execute(envelope *eth.ExecutionPayloadEnvelope) (Block, error) {
+func (el *EL) execute(parent Block, envelope *eth.ExecutionPayloadEnvelope) (Block, error) {
+	if uint64(envelope.ExecutionPayload.BlockNumber) != parent.Ref.Number+1 {
+		return Block{}, errors.New("invalid number")
+	}
 	if el.bad[envelope.ExecutionPayload.BlockHash] {
 		return Block{}, errors.New("invalid merkle root")
 	}
@@ -180,14 +183,8 @@ func (el *EL) unknownHead(hash common.Hash) *eth.PayloadStatusV1 {
 	if status := el.rejected(hash, hash); status != nil {
 		return status
 	}
-	h, ok := el.headers.get(hash)
-	if !ok && el.net != nil {
-		if b, found := el.net.get(hash); found {
-			h, ok = header{hash: hash, parent: b.Ref.ParentHash, number: b.Ref.Number}, true
-			el.headers.put(hash, h)
-		}
-	}
-	if ok {
+	if h, ok := el.header(hash); ok {
+		el.headers.put(hash, h)
 		el.startSync(h)
 	}
 	return &eth.PayloadStatusV1{Status: eth.ExecutionSyncing}

@@ -193,6 +193,15 @@ func TestEngineAPI(t *testing.T) {
 			rewind 2
 			labels latest=2 safe=- finalized=-
 		`},
+		{"a rewind to where the head is deletes nothing, and sets safe to finalized all the same", `
+			newPayload 1 → VALID
+			newPayload 2 → VALID
+			newPayload 3 → VALID
+			FCU head=2 safe=2 fin=1 → VALID
+			rewind 2
+			labels latest=2 safe=1 finalized=1
+			byHash 3 → 3
+		`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			chain := world()
@@ -267,6 +276,18 @@ func TestSync(t *testing.T) {
 			labels latest=1 safe=- finalized=-
 			FCU head=3 safe=- fin=- → INVALID after 1
 		`},
+		{"latest moves while the sync goes on", nil, `
+			publish 1 2 3 4
+			FCU head=4 safe=2 fin=1 → SYNCING
+			advance sync 1 → false
+			labels latest=1 safe=- finalized=-
+			FCU head=4 safe=2 fin=1 → SYNCING
+			FCU head=1 safe=1 fin=1 → VALID
+			advance sync 2 → false
+			labels latest=3 safe=1 finalized=1
+			advance sync 1 → true
+			labels latest=4 safe=1 finalized=1
+		`},
 		{"a restart forgets the sync", nil, `
 			publish 1 2
 			FCU head=2 safe=- fin=- → SYNCING
@@ -291,6 +312,8 @@ func TestSync(t *testing.T) {
 			newPayload 1 → SYNCING
 			byNumber 1 → not found
 			byLabel latest → 0
+			advance sync 2 → false
+			labels latest=0 safe=- finalized=-
 			complete sync → true
 			byNumber 1 → 1
 			FCU head=3 safe=1 fin=1 → VALID

@@ -40,6 +40,10 @@ func RPCError(code int, message string) Fault {
 	return func(context.Context, func(context.Context) error) error { return &rpcError{code, message} }
 }
 
+// Reaiming fails a forkchoice update as op-geth does when it has just been given another sync target and has not yet let
+// go of the one before: a moment later the same call is answered with SYNCING.
+func Reaiming() Fault { return RPCError(-32000, "beacon syncer reorging") }
+
 // NilAnswer answers with nothing at all, as for the JSON value null; the engine does not get the call.
 func NilAnswer() Fault {
 	return func(context.Context, func(context.Context) error) error { return errNilAnswer }

@@ -1,22 +1,32 @@
 package modelel
 
 import (
+	"math"
 	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// Network is the blocks that the peers of an engine have. Engines that share a network are each other's peers. It is
-// safe for concurrent use.
+// Network is the blocks that the peers of an engine can deliver: those published, and the canonical chains of engines
+// that share the network. A block that peers know of and do not have in their canonical chain cannot be synced to: peers
+// are asked for headers by number. (Worse, op-geth drops peers whose answers do not lead to its target; the model does
+// not.) A Network is safe for concurrent use.
 type Network struct {
 	mu     sync.Mutex
-	blocks map[common.Hash]Block
+	blocks map[common.Hash]*shared
+}
+
+// shared is a block that somebody can deliver.
+type shared struct {
+	Block
+	published bool
+	holders   int // engines that have it in their canonical chain
 }
 
 // NewNetwork makes a network of peers that have the given blocks.
 func NewNetwork(blocks ...Block) *Network {
-	n := &Network{blocks: make(map[common.Hash]Block)}
+	n := &Network{blocks: make(map[common.Hash]*shared)}
 	n.Publish(blocks...)
 	return n
 }
@@ -26,11 +36,11 @@ func (n *Network) Publish(blocks ...Block) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, b := range blocks {
-		n.blocks[b.Hash()] = b
+		n.entry(b).published = true
 	}
 }
 
-// Withdraw takes blocks away from the peers.
+// Withdraw takes blocks away from everybody.
 func (n *Network) Withdraw(blocks ...Block) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -39,11 +49,42 @@ func (n *Network) Withdraw(blocks ...Block) {
 	}
 }
 
+func (n *Network) gain(b Block) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.entry(b).holders++
+}
+
+func (n *Network) lose(b Block) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e, ok := n.blocks[b.Hash()]
+	if !ok {
+		return // withdrawn
+	}
+	e.holders--
+	if e.holders <= 0 && !e.published {
+		delete(n.blocks, b.Hash())
+	}
+}
+
 func (n *Network) get(hash common.Hash) (Block, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b, ok := n.blocks[hash]
-	return b, ok
+	e, ok := n.blocks[hash]
+	if !ok {
+		return Block{}, false
+	}
+	return e.Block, true
+}
+
+func (n *Network) entry(b Block) *shared {
+	e, ok := n.blocks[b.Hash()]
+	if !ok {
+		e = &shared{Block: b}
+		n.blocks[b.Hash()] = e
+	}
+	return e
 }
 
 // pace says when an EL sync finishes by itself; the zero value says never.
@@ -89,7 +130,7 @@ func (el *EL) settle(writing bool) {
 	byCalls := el.pace.calls > 0 && el.sync.calls >= el.pace.calls
 	byTime := el.pace.now != nil && el.pace.now().Sub(el.sync.started) >= el.pace.time
 	if byCalls || byTime {
-		el.finishSync()
+		el.advanceSync(math.MaxInt)
 	}
 }
 
@@ -106,38 +147,52 @@ func (el *EL) Syncing() (target common.Hash, ok bool) {
 // CompleteSync gives a running EL sync the time it needs and says whether the target was reached. Blocks that are
 // fetched become canonical, up to the first one that no peer has or that is invalid; labels stay where they are. A sync
 // that cannot reach its target goes on for ever.
-func (el *EL) CompleteSync() bool {
+func (el *EL) CompleteSync() bool { return el.AdvanceSync(math.MaxInt) }
+
+// AdvanceSync is [EL.CompleteSync] for the next blocks only, as many as given. A snap sync shows nothing of what it has
+// before it has all of it.
+func (el *EL) AdvanceSync(blocks int) bool {
 	el.mu.Lock()
 	defer el.mu.Unlock()
-	return el.sync != nil && el.finishSync()
+	return el.sync != nil && el.advanceSync(blocks)
 }
 
-func (el *EL) finishSync() bool {
-	path, ok := el.missing(el.sync.target)
-	if !ok {
+func (el *EL) advanceSync(blocks int) bool {
+	if el.net == nil {
 		return false
 	}
 	target := el.sync.target
-	for i := len(path) - 1; i >= 0; i-- {
-		b, found := el.net.get(path[i])
+	path, ok := el.missing(target)
+	if !ok || el.snap && blocks < len(path) {
+		return false
+	}
+	for ; len(path) > 0 && blocks > 0; blocks-- {
+		b, found := el.net.get(path[len(path)-1])
 		if !found {
 			return false
 		}
-		block, err := el.execute(b.Envelope)
+		block, err := el.execute(el.blocks[b.Ref.ParentHash].Block, b.Envelope)
 		if err != nil {
-			h := header{hash: b.Hash(), parent: b.Ref.ParentHash, number: b.Ref.Number}
-			el.invalid[target.hash] = h
-			el.hits[h.hash]++
-			el.sync = nil
+			el.abandonSync(headerOf(b))
 			return false
 		}
 		el.store(block)
-		el.snap = false
 		el.setCanonical(block.Hash())
+		path = path[:len(path)-1]
 	}
-	el.sync = nil
+	if len(path) > 0 {
+		return false
+	}
+	el.sync, el.snap = nil, false
 	el.setCanonical(target.hash)
 	return true
+}
+
+// abandonSync gives up a sync that met a bad block, and remembers that its target is bad.
+func (el *EL) abandonSync(bad header) {
+	el.invalid[el.sync.target.hash] = bad
+	el.hits[bad.hash]++
+	el.sync = nil
 }
 
 // missing lists the blocks from the target down to the first one in the database. It fails where nobody can say what
@@ -149,19 +204,26 @@ func (el *EL) missing(target header) (path []common.Hash, ok bool) {
 		}
 		path = append(path, h.hash)
 		if _, have := el.blocks[h.parent]; have {
-			return path, el.net != nil
+			return path, true
 		}
-		parent, known := el.headers.get(h.parent)
-		if !known {
-			if el.net == nil {
-				return nil, false
-			}
-			b, found := el.net.get(h.parent)
-			if !found {
-				return nil, false
-			}
-			parent = header{hash: b.Hash(), parent: b.Ref.ParentHash, number: b.Ref.Number}
+		if h, ok = el.header(h.parent); !ok {
+			return nil, false
 		}
-		h = parent
 	}
+}
+
+// header finds a header among those that were announced and those that peers have.
+func (el *EL) header(hash common.Hash) (header, bool) {
+	if h, ok := el.headers.get(hash); ok {
+		return h, true
+	}
+	if el.net == nil {
+		return header{}, false
+	}
+	b, ok := el.net.get(hash)
+	return headerOf(b), ok
+}
+
+func headerOf(b Block) header {
+	return header{hash: b.Hash(), parent: b.Ref.ParentHash, number: b.Ref.Number}
 }

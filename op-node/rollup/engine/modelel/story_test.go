@@ -33,6 +33,7 @@ var (
 //	drop state 3       EL.DropState
 //	publish 3 4 5      let peers have blocks
 //	complete sync → …  EL.CompleteSync
+//	advance sync 2 → … EL.AdvanceSync
 func tell(t *testing.T, chain *modelel.Chain, el *modelel.EL, net *modelel.Network, story string) {
 	t.Helper()
 	var got, want []string
@@ -59,7 +60,7 @@ func perform(t *testing.T, chain *modelel.Chain, el *modelel.EL, net *modelel.Ne
 	switch words[0] {
 	case "newPayload", "FCU", "byNumber", "byHash", "byLabel":
 		el.Log().Take()
-		call(t, chain, el, words)
+		call(t, chain, el, command)
 		return strings.TrimSpace(modelel.Lines(el.Log().Take()))
 	case "labels":
 		return "labels " + el.String()
@@ -79,54 +80,32 @@ func perform(t *testing.T, chain *modelel.Chain, el *modelel.EL, net *modelel.Ne
 		}
 	case "complete":
 		return fmt.Sprintf("%s → %v", command, el.CompleteSync())
+	case "advance":
+		n, err := strconv.Atoi(words[2])
+		require.NoError(t, err)
+		return fmt.Sprintf("%s → %v", command, el.AdvanceSync(n))
 	default:
 		t.Fatalf("unknown command %q", command)
 	}
 	return command
 }
 
-// call makes an engine call from the way a log shows it.
-func call(t *testing.T, chain *modelel.Chain, el modelel.Engine, words []string) {
+// call makes an engine call from the way a log shows it. The name "?" stands for a block that nobody has.
+func call(t *testing.T, chain *modelel.Chain, el modelel.Engine, command string) {
 	t.Helper()
-	ctx := context.Background()
-	hash := func(name string) common.Hash {
-		switch name {
-		case "-":
-			return common.Hash{}
-		case "?":
-			return unknown
+	find := func(name string) (modelel.Block, error) {
+		if name == "?" {
+			return modelel.Block{Ref: eth.L2BlockRef{Hash: unknown}}, nil
 		}
-		b, err := chain.Find(name)
-		require.NoError(t, err)
-		return b.Hash()
+		return chain.Find(name)
 	}
-	switch words[0] {
-	case "newPayload":
-		b, err := chain.Find(words[1])
-		require.NoError(t, err)
-		_, _ = el.NewPayload(ctx, b.Envelope.ExecutionPayload, b.Envelope.ParentBeaconBlockRoot)
-	case "FCU":
-		value := func(i int) common.Hash {
-			_, name, _ := strings.Cut(words[i], "=")
-			return hash(name)
-		}
-		state := &eth.ForkchoiceState{HeadBlockHash: value(1), SafeBlockHash: value(2), FinalizedBlockHash: value(3)}
-		_, _ = el.ForkchoiceUpdate(ctx, state, nil)
-	case "byNumber":
-		n, err := strconv.ParseUint(words[1], 10, 64)
-		require.NoError(t, err)
-		_, _ = el.L2BlockRefByNumber(ctx, n)
-	case "byHash":
-		_, _ = el.L2BlockRefByHash(ctx, hash(words[1]))
-	case "byLabel":
-		_, _ = el.L2BlockRefByLabel(ctx, eth.BlockLabel(words[1]))
-	}
+	require.NoError(t, modelel.Perform(context.Background(), el, find, command))
 }
 
 // unknown is a hash that no block has; chains call it "?".
 var unknown = common.HexToHash("0xdead")
 
-// world is a chain with a fork b that leaves the main branch at block 3, and an engine that is its name's prefix.
+// world is a chain with a fork b that shares blocks up to 3 with the main branch.
 func world(opts ...modelel.ChainOption) *modelel.Chain {
 	chain := modelel.NewChain(opts...)
 	chain.L2().Fork("b", 3)

@@ -20,6 +20,8 @@ const (
 	Regressed
 	FinalizedConflict
 	Incoherent
+	NoQuorum
+	Cycle
 	EngineUnavailable
 	EngineSyncing
 	EngineInvalid
@@ -79,6 +81,12 @@ var reasonTable = [numReasons]reasonInfo{
 	Incoherent: {ClassRejected, "incoherent",
 		"The own chain contains the local-safe head of the status, but not its safe or finalized head.",
 		"The parts of the status belong to different chains, as behind a proxy that mixes replicas. Ask each node directly."},
+	NoQuorum: {ClassDeferred, "no_quorum",
+		"No source is healthy, or too few agree on a head for --l2.follow.quorum.",
+		"Look at the verdicts of the single sources. Labels hold, unsafe blocks go on."},
+	Cycle: {ClassRejected, "cycle",
+		"The source follows this node, directly or through others, so its heads are this node's own.",
+		"Break the circle: every chain of followers has to end at a node that derives."},
 	EngineUnavailable: {ClassDeferred, "engine_unavailable",
 		"The own execution engine did not answer.",
 		"Check the execution engine. The next poll tries again."},

@@ -71,6 +71,10 @@ var modelStories = map[string][]string{
 		"newPayload 6x", "newPayload 5x", "FCU head=6x", "newPayload 1", "newPayload 2", "newPayload 3", "newPayload 4",
 		"newPayload 5x", "FCU head=6x", "newPayload 6x", "FCU head=6x",
 	},
+	"a bad block gets another chance": slices.Concat(
+		[]string{"newPayload 1", "newPayload 2", "newPayload 3", "newPayload 4", "newPayload 5x"},
+		slices.Repeat([]string{"newPayload 6x"}, 130), []string{"newPayload 5x", "newPayload 6x"},
+	),
 	"restart": {
 		"newPayload 1", "newPayload 2", "FCU head=2 safe=1", "restart", "byLabel safe", "FCU head=2 safe=2 fin=1", "newPayload 3",
 		"newPayload 5", "restart", "byHash 3", "FCU head=5", "FCU head=3 safe=3 fin=2", "newPayload 4b", "restart", "FCU head=4b",

@@ -82,6 +82,7 @@ func TestForks(t *testing.T) {
 	require.NotEqual(t, b.Block(6).Hash(), c.Block(6).Hash())
 
 	require.Equal(t, chain.L1().Block(1), l1x.Block(1))
+	require.Equal(t, []modelel.L1Block{l1x.Block(1), l1x.Block(2)}, l1x.Blocks(1, 2))
 	require.NotEqual(t, chain.L1().Block(2).ID(), l1x.Block(2).ID())
 	require.Equal(t, l1x.Block(2).ID(), d.Block(8).Ref.L1Origin)
 	require.Equal(t, chain.L1().Block(2).ID(), main.Block(8).Ref.L1Origin)

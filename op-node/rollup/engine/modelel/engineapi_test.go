@@ -1,6 +1,7 @@
 package modelel_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
@@ -208,6 +209,22 @@ func TestEngineAPI(t *testing.T) {
 			tell(t, chain, chain.NewEL(), modelel.NewNetwork(), test.story)
 		})
 	}
+}
+
+func TestBadBlocksGetAnotherChance(t *testing.T) {
+	chain := world()
+	el := chain.NewEL()
+	tell(t, chain, el, nil, `
+		invalid 2
+		newPayload 1 → VALID
+		newPayload 2 → INVALID after 1
+	`)
+	tell(t, chain, el, nil, strings.Repeat("newPayload 3 → INVALID after 1\n", 126)+`
+		newPayload 3 → SYNCING
+		newPayload 3 → SYNCING
+		newPayload 2 → INVALID after 1
+		newPayload 3 → INVALID after 1
+	`)
 }
 
 func TestSync(t *testing.T) {

@@ -3,6 +3,7 @@ package modelel_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,7 @@ func TestFaults(t *testing.T) {
 		reached int
 	}{
 		{"drop", modelel.Drop(), one + " → error: dial engine: connection refused", 0},
+		{"re-aiming", modelel.Reaiming(), one + " → error -32000", 0},
 		{"rpc error", modelel.RPCError(-38002, "no"), one + " → error -38002", 0},
 		{"nil", modelel.NilAnswer(), one + " → nil", 0},
 		{"empty", modelel.EmptyAnswer(), one + " → empty", 0},
@@ -213,9 +215,9 @@ func TestSyncTakesTime(t *testing.T) {
 		target, syncing := el.Syncing()
 		require.True(t, syncing)
 		require.Equal(t, chain.Block(3).Hash(), target)
-		time.Sleep(5*time.Second - 1)
+		time.Sleep(5*time.Second - time.Nanosecond)
 		tell(t, chain, el, nil, "FCU head=3 safe=- fin=- → SYNCING")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		tell(t, chain, el, nil, `
 			byLabel latest → 3
 			FCU head=3 safe=- fin=- → VALID
@@ -281,6 +283,37 @@ func TestCancelledCallsReachNothing(t *testing.T) {
 	require.False(t, el.Has(b.Hash()))
 	require.Equal(t, 4, el.Log().Count())
 	require.Equal(t, 1, el.Log().Count(modelel.NewPayload))
+}
+
+func TestConcurrentUse(t *testing.T) {
+	chain := modelel.NewChain()
+	net := modelel.NewNetwork()
+	one, two := chain.NewEL(modelel.WithNetwork(net)), chain.NewEL(modelel.WithNetwork(net), modelel.SyncAfterCalls(1))
+	faults := modelel.NewFaulty(two)
+	faults.Always(modelel.Flap(3, 1, modelel.Drop()))
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		branch := chain.L2().Fork(string(rune('a'+worker)), uint64(worker))
+		wg.Go(func() {
+			for _, b := range branch.Blocks(1, 20) {
+				for _, el := range []modelel.Engine{one, faults} {
+					_, _ = el.NewPayload(t.Context(), b.Envelope.ExecutionPayload, b.Envelope.ParentBeaconBlockRoot)
+					_, _ = el.ForkchoiceUpdate(t.Context(), &eth.ForkchoiceState{HeadBlockHash: b.Hash()}, nil)
+				}
+				_ = one.String()
+				_ = chain.Name(b.Hash())
+				_, _ = two.Syncing()
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, 4*2*20, one.Log().Count())
+	for n, ref := one.Heads().Latest.Number, one.Heads().Latest; n > 0; n-- {
+		parent, err := one.L2BlockRefByNumber(t.Context(), n-1)
+		require.NoError(t, err)
+		require.Equal(t, parent.Hash, ref.ParentHash, "the canonical chain hangs together")
+		ref = parent
+	}
 }
 
 func TestPerformRefusesNonsense(t *testing.T) {

@@ -105,6 +105,8 @@ func (c *Controller) lookUp(ctx context.Context, number uint64) (follow.Lookup, 
 		return follow.NotFound(), nil
 	case err != nil:
 		return follow.Failed(), fmt.Errorf("look up own block %d: %w", number, err)
+	case ref.Number != number || ref.Hash == common.Hash{}:
+		return follow.Failed(), fmt.Errorf("look up own block %d: the engine answers with %s", number, ref)
 	}
 	return follow.Found(ref), nil
 }
@@ -119,6 +121,8 @@ func (c *Controller) blockByHash(ctx context.Context, hash common.Hash) (ref eth
 		return eth.L2BlockRef{}, false, nil
 	case err != nil:
 		return eth.L2BlockRef{}, false, fmt.Errorf("look up block %s: %w", hash, err)
+	case ref.Hash != hash:
+		return eth.L2BlockRef{}, false, fmt.Errorf("look up block %s: the engine answers with %s", hash, ref)
 	}
 	return ref, true, nil
 }
@@ -133,6 +137,8 @@ func (c *Controller) label(ctx context.Context, label eth.BlockLabel) (ref eth.L
 		return eth.L2BlockRef{}, false, nil
 	case err != nil:
 		return eth.L2BlockRef{}, false, fmt.Errorf("read the engine's %s head: %w", label, err)
+	case ref.Hash == common.Hash{}:
+		return eth.L2BlockRef{}, false, fmt.Errorf("read the engine's %s head: empty answer", label)
 	}
 	return ref, true, nil
 }

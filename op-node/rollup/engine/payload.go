@@ -74,6 +74,9 @@ func (c *Controller) dropPayload(envelope *eth.ExecutionPayloadEnvelope) {
 // extend makes an executed child of the unsafe head the new one. Labels that waited for a VALID head go out with it.
 func (c *Controller) extend(ctx context.Context, envelope *eth.ExecutionPayloadEnvelope, ref eth.L2BlockRef) error {
 	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
+	if staged := c.state.staged; staged != nil && staged.Stale(c.applied()) {
+		c.state.staged = nil
+	}
 	staged := c.state.staged
 	carries := false
 	if staged != nil {

@@ -32,7 +32,7 @@ func (c *Controller) runLoad(ctx context.Context) error {
 }
 
 // engineHeads are the engine's own labels. A label that was never set is taken from the next lower one; genesis is
-// final by definition. fresh tells that nothing above genesis was ever finalized.
+// final by definition. fresh tells that nothing above genesis was ever labelled.
 func (c *Controller) engineHeads(ctx context.Context) (heads follow.Heads, fresh bool, err error) {
 	latest, found, err := c.label(ctx, eth.Unsafe)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *Controller) engineHeads(ctx context.Context) (heads follow.Heads, fresh
 		Unsafe: follow.Unsafe{L2BlockRef: latest},
 		Labels: follow.Labels{LocalSafe: follow.LocalSafe{L2BlockRef: safe}, Safe: follow.Safe{L2BlockRef: safe},
 			Finalized: follow.Finalized{L2BlockRef: finalized}},
-	}, finalized.Number <= c.cfg.Rollup.Genesis.L2.Number, nil
+	}, safe.Number <= c.cfg.Rollup.Genesis.L2.Number, nil
 }
 
 // genesis is the engine's first block of the rollup, if it is the right one; unknown while the engine lacks it.

@@ -47,7 +47,7 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 		return nil
 	}
 	if p := c.state.pending; p != nil && p.target != nil {
-		if *p.target == target || now.Sub(p.since) < 2*c.cfg.PollPeriod {
+		if p.target.Same(target) || now.Sub(p.since) < 2*c.cfg.PollPeriod {
 			return nil
 		}
 		c.log.Warn("Giving up a target that the execution engine does not get", "given_up", p.heads.Unsafe,
@@ -60,6 +60,10 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 // attempt plans a target and carries the plan out. replan allows one more round after the engine found the labels
 // inconsistent.
 func (c *Controller) attempt(ctx context.Context, target follow.Target, replan bool) error {
+	if target.Stale(c.applied()) {
+		c.dropStale(target)
+		return nil
+	}
 	local, err := c.localFacts(ctx, target)
 	if err != nil {
 		return c.unanswered(err)
@@ -86,6 +90,19 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 	}
 	proven = proven && (plan.Case == follow.CaseConsolidate || c.finalizedIsKept(target, local))
 	return c.carryOut(ctx, target, plan, proven, replan)
+}
+
+// applied is what the controller has applied last.
+func (c *Controller) applied() follow.Applied {
+	return follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
+}
+
+// dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
+// brings its status again.
+func (c *Controller) dropStale(target follow.Target) {
+	c.log.Debug("Dropping a follow target that was overtaken", "target", target.Labels().LocalSafe)
+	c.dropPendingTarget()
+	c.publish()
 }
 
 // carryOut sends the forkchoice update of a plan. proven tells that nothing about the target is left to be checked.
@@ -123,10 +140,7 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 func (c *Controller) acknowledged(ctx context.Context, target follow.Target, plan follow.HeadPlan, proven bool) error {
 	if c.initialSync() && plan.Case != follow.CaseConsolidate {
 		// The labels were not part of this update. Take the head; the labels follow as a consolidation.
-		c.dropPending()
-		c.commit(follow.Heads{Unsafe: plan.Heads.Unsafe, Labels: c.state.heads.Labels})
-		c.followNewest()
-		return nil
+		return c.arrive(ctx, plan.Heads.Unsafe.Hash)
 	}
 	if plan.Case != follow.CaseConsolidate {
 		c.recent.clear()
@@ -153,7 +167,7 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 		c.inbox.readopt()
 		c.post(KindInsert)
 	}
-	if *c.state.newest != target {
+	if !c.state.newest.Same(target) {
 		c.followNewest()
 	}
 	return nil
@@ -170,7 +184,7 @@ func (c *Controller) conclude(target follow.Target, plan follow.HeadPlan) {
 	c.state.currentL1 = target.CurrentL1()
 	c.state.appliedAt = c.clock.Now()
 	c.report(Outcome{Case: plan.Case})
-	if *c.state.newest != target {
+	if !c.state.newest.Same(target) {
 		c.followNewest()
 	}
 }
@@ -254,12 +268,7 @@ func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef) error {
 	got, err := c.synchronize(ctx, heads)
 	switch got {
 	case answerValid:
-		c.timers[KindProbe] = timer{}
-		c.recent.clear()
-		c.commit(heads)
-		c.followNewest()
-		c.post(KindInsert)
-		return nil
+		return c.arrive(ctx, head.Hash)
 	case answerSyncing:
 		c.hold(heads, nil)
 		return nil
@@ -271,6 +280,24 @@ func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef) error {
 	default:
 		return temporary(err)
 	}
+}
+
+// arrive ends an initial sync at the block that the engine said VALID to. The block is taken from the engine: a source's
+// word for its L1 origin was not checked by anybody yet.
+func (c *Controller) arrive(ctx context.Context, hash common.Hash) error {
+	ref, found, err := c.blockByHash(ctx, hash)
+	switch {
+	case err != nil:
+		return temporary(err)
+	case !found:
+		return temporary(fmt.Errorf("the engine lacks its own head %s", hash))
+	}
+	c.dropPending()
+	c.recent.clear()
+	c.commit(follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels})
+	c.followNewest()
+	c.post(KindInsert)
+	return nil
 }
 
 // localFacts asks the engine for what the plan of a target needs, and for no more.

@@ -21,12 +21,13 @@ func ownUpTo(head uint64) OwnChain {
 }
 
 func vote(rank int, localSafe, safe, finalized, currentL1 uint64) Vote {
-	return Vote{Rank: rank, Target: Target{labels(localSafe, safe, finalized), l1('L', currentL1)}}
+	return Vote{Rank: rank, Target: Target{labels: labels(localSafe, safe, finalized), currentL1: l1('L', currentL1)}}
 }
 
 func liar(rank int, fork byte, localSafe, safe, finalized, currentL1 uint64) Vote {
 	return Vote{Rank: rank, Target: Target{
-		Labels{LocalSafe{l2on(fork, localSafe)}, Safe{l2on(fork, safe)}, Finalized{l2on(fork, finalized)}}, l1('L', currentL1)}}
+		labels:    Labels{LocalSafe{l2on(fork, localSafe)}, Safe{l2on(fork, safe)}, Finalized{l2on(fork, finalized)}},
+		currentL1: l1('L', currentL1)}}
 }
 
 func aged(v Vote, age time.Duration) Vote { v.Age = age; return v }

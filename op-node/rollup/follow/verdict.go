@@ -12,6 +12,8 @@ import "github.com/ethereum-optimism/optimism/op-service/eth"
 type Target struct {
 	labels    Labels
 	currentL1 eth.L1BlockRef
+	// basis is what was applied when the status was judged.
+	basis Applied
 }
 
 // Labels are the labels to apply.
@@ -19,6 +21,23 @@ func (t Target) Labels() Labels { return t.labels }
 
 // CurrentL1 is the L1 block to publish together with the labels.
 func (t Target) CurrentL1() eth.L1BlockRef { return t.currentL1 }
+
+// Same tells that two targets ask for the same, whatever they were judged against.
+func (t Target) Same(other Target) bool {
+	return t.labels == other.labels && t.currentL1 == other.currentL1
+}
+
+// Stale tells that the target must not be applied any more: something else was applied since it was judged, and it would
+// take that back. Its status has to be judged again.
+func (t Target) Stale(now Applied) bool {
+	if t.basis == now {
+		return false
+	}
+	l1Back := known(now.CurrentL1.Hash) && (t.currentL1.Number < now.CurrentL1.Number ||
+		(t.currentL1.Number == now.CurrentL1.Number && t.currentL1.Hash != now.CurrentL1.Hash))
+	return l1Back || below(t.labels.LocalSafe.L2BlockRef, now.LocalSafe.L2BlockRef) ||
+		below(t.labels.Safe.L2BlockRef, now.Safe.L2BlockRef) || below(t.labels.Finalized.L2BlockRef, now.Finalized.L2BlockRef)
+}
 
 // Applied is what V5 and V6 have to compare with once the target has been applied.
 func (t Target) Applied() Applied { return Applied{Labels: t.labels, CurrentL1: t.currentL1} }

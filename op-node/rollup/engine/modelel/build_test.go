@@ -124,15 +124,22 @@ func TestBuildKeepsTenPayloads(t *testing.T) {
 	ctx := context.Background()
 	chain := world()
 	el := chain.NewEL()
-	var ids []eth.PayloadID
-	for i := range 11 {
+	ask := func(i int) eth.PayloadID {
 		attr := likeNext(chain.Block(1))
 		attr.PrevRandao = eth.Bytes32{byte(i)}
 		res, err := el.ForkchoiceUpdate(ctx, &eth.ForkchoiceState{HeadBlockHash: chain.Genesis().Hash()}, attr)
 		require.NoError(t, err)
-		ids = append(ids, *res.PayloadID)
+		return *res.PayloadID
 	}
+	var ids []eth.PayloadID
+	for i := range 10 {
+		ids = append(ids, ask(i))
+	}
+	require.Equal(t, ids[5], ask(5), "this takes no place")
 	_, err := el.GetPayload(ctx, eth.PayloadInfo{ID: ids[0]})
+	require.NoError(t, err)
+	ask(10)
+	_, err = el.GetPayload(ctx, eth.PayloadInfo{ID: ids[0]})
 	requireCode(t, -38001, err)
 	_, err = el.GetPayload(ctx, eth.PayloadInfo{ID: ids[1]})
 	require.NoError(t, err)

@@ -35,20 +35,52 @@ func (a answer) String() string {
 
 // forkchoice sends one engine_forkchoiceUpdated. The error is set for every answer but VALID and SYNCING.
 func (c *Controller) forkchoice(ctx context.Context, fc eth.ForkchoiceState) (answer, error) {
+	_, got, err := c.forkchoiceWith(ctx, fc, nil)
+	return got, err
+}
+
+// forkchoiceWith is forkchoice that also asks for a block with the given attributes, if any. Attributes that the engine
+// refuses are answerInvalid; the head may have moved all the same. Any other error of the engine itself means that it
+// does not stand where we think.
+func (c *Controller) forkchoiceWith(ctx context.Context, fc eth.ForkchoiceState, attrs *eth.PayloadAttributes) (*eth.PayloadID, answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
 	defer cancel()
-	result, err := c.engine.ForkchoiceUpdate(ctx, &fc, nil)
+	result, err := c.engine.ForkchoiceUpdate(ctx, &fc, attrs)
 	if err != nil {
+		err = fmt.Errorf("forkchoice update to %s: %w", fc.HeadBlockHash, err)
 		var coded rpc.Error
-		if errors.As(err, &coded) && eth.ErrorCode(coded.ErrorCode()) == eth.InvalidForkchoiceState {
-			return answerInconsistent, fmt.Errorf("forkchoice update to %s: %w", fc.HeadBlockHash, err)
+		if !errors.As(err, &coded) {
+			return nil, answerFailed, err
 		}
-		return answerFailed, fmt.Errorf("forkchoice update to %s: %w", fc.HeadBlockHash, err)
+		switch code := eth.ErrorCode(coded.ErrorCode()); {
+		case code == eth.InvalidForkchoiceState:
+			return nil, answerInconsistent, err
+		case attrs != nil && code == eth.InvalidPayloadAttributes:
+			return nil, answerInvalid, err
+		case attrs != nil && code.IsEngineError():
+			return nil, answerInconsistent, err
+		}
+		return nil, answerFailed, err
 	}
 	if result == nil {
-		return answerFailed, fmt.Errorf("forkchoice update to %s: empty answer", fc.HeadBlockHash)
+		return nil, answerFailed, fmt.Errorf("forkchoice update to %s: empty answer", fc.HeadBlockHash)
 	}
-	return judge(result.PayloadStatus, "forkchoice update", fc.HeadBlockHash)
+	got, err := judge(result.PayloadStatus, "forkchoice update", fc.HeadBlockHash)
+	return result.PayloadID, got, err
+}
+
+// fetchBlock gets a block that was asked for with forkchoiceWith.
+func (c *Controller) fetchBlock(ctx context.Context, info eth.PayloadInfo) (*eth.ExecutionPayloadEnvelope, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	envelope, err := c.engine.GetPayload(ctx, info)
+	if err != nil {
+		return nil, fmt.Errorf("get payload %s: %w", info.ID, err)
+	}
+	if envelope == nil || envelope.ExecutionPayload == nil {
+		return nil, fmt.Errorf("get payload %s: empty answer", info.ID)
+	}
+	return envelope, nil
 }
 
 // newPayload hands one payload to the engine. The error is set for every answer but VALID and SYNCING.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +72,7 @@ type Metrics interface {
 	RecordFollowSourceReorg(action string)
 }
 
-// Deps are what a Controller works with. All of them are required.
+// Deps are what a Controller works with. All of them but Role are required.
 type Deps struct {
 	Engine   upstream.ExecEngine
 	L1       originJudge
@@ -79,6 +80,8 @@ type Deps struct {
 	Metrics  Metrics
 	Clock    clock.Clock
 	Log      log.Logger
+	// Role is what the node does with its head: Verifier, which is what nil means, or a Sequencer.
+	Role role
 }
 
 // Controller drives the execution engine. Run owns its state; the other methods may be called from any goroutine.
@@ -90,10 +93,14 @@ type Controller struct {
 	metrics  Metrics
 	clock    clock.Clock
 	log      log.Logger
+	role     role
 
 	queue    *queue
 	inbox    *inbox
 	snapshot atomic.Pointer[Snapshot]
+	// stopped is closed when Run is over; stop closes it.
+	stopped chan struct{}
+	stop    func()
 
 	// All below belongs to the goroutine of Run.
 	state  state
@@ -118,6 +125,8 @@ type state struct {
 	newest    *follow.Target
 	outcome   Outcome
 	appliedAt time.Time
+	// job is what the engine makes for the sequencer, if anything.
+	job *job
 	// gapSince is when the lowest waiting payload was first found to leave a gap above the unsafe head.
 	gapSince time.Time
 }
@@ -136,8 +145,13 @@ func New(cfg Config, deps Deps) (*Controller, error) {
 	c := &Controller{
 		cfg: cfg, engine: deps.Engine, l1: deps.L1, observer: deps.Observer,
 		metrics: deps.Metrics, clock: deps.Clock, log: deps.Log,
+		role: deps.Role, stopped: make(chan struct{}),
 		queue: newQueue(2 * time.Duration(cfg.Rollup.BlockTime) * time.Second),
 		inbox: newInbox(deps.Log),
+	}
+	c.stop = sync.OnceFunc(func() { close(c.stopped) })
+	if c.role == nil {
+		c.role = Verifier{}
 	}
 	now := c.clock.Now()
 	c.state.phaseSince = now
@@ -171,8 +185,9 @@ func (c *Controller) Follow(target follow.Target) {
 // local-safe head. Call it when L1 was reorged.
 func (c *Controller) Rewind() { c.post(KindRewind) }
 
-// Run works until the context ends, or until an error that the node cannot go on with.
+// Run works until the context ends, or until an error that the node cannot go on with. Call it once.
 func (c *Controller) Run(ctx context.Context) error {
+	defer c.stop()
 	for ctx.Err() == nil {
 		worked, err := c.step(ctx)
 		if err != nil {
@@ -205,6 +220,7 @@ func (c *Controller) step(ctx context.Context) (worked bool, err error) {
 	if ctx.Err() != nil {
 		return true, nil
 	}
+	c.role.settle(ctx, c)
 	return true, c.settle(t, err)
 }
 
@@ -224,6 +240,15 @@ func (c *Controller) run(ctx context.Context, t task) error {
 		return c.runProbe(ctx)
 	case KindGap:
 		return c.runGap(ctx)
+	case KindRecover:
+		return c.runRecover(ctx)
+	case KindBuild, KindSeal, KindProcess, KindAnnounce, KindCancel:
+		if t.call.ctx.Err() != nil {
+			return nil
+		}
+		return t.call.work(ctx)
+	case KindRelease:
+		return nil // the role looks at the hold after every task
 	default:
 		return critical(fmt.Errorf("unknown task %d", t.kind))
 	}
@@ -232,6 +257,9 @@ func (c *Controller) run(ctx context.Context, t task) error {
 // settle turns the error of a task into what happens next. Each failure is logged here and nowhere else, the first of a
 // row as a warning.
 func (c *Controller) settle(t task, err error) error {
+	if t.call != nil {
+		return nil // the caller has the error
+	}
 	timer := &c.timers[t.kind]
 	if err == nil {
 		if timer.backoff > 0 && t.kind != KindProbe {

@@ -71,28 +71,9 @@ func (c *Controller) dropPayload(envelope *eth.ExecutionPayloadEnvelope) {
 	c.post(KindInsert)
 }
 
-// extend makes an executed child of the unsafe head the new one. Labels that waited for a VALID head go out with it.
+// extend makes an executed payload, a child of the unsafe head, the new one.
 func (c *Controller) extend(ctx context.Context, envelope *eth.ExecutionPayloadEnvelope, ref eth.L2BlockRef) error {
-	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
-	if staged := c.state.staged; staged != nil && staged.Stale(c.applied()) {
-		c.state.staged = nil
-	}
-	staged := c.state.staged
-	carries := false
-	if staged != nil {
-		local, err := c.localFacts(ctx, *staged)
-		if err != nil {
-			return temporary(err)
-		}
-		if plan := follow.Plan(c.state.heads, *staged, local); plan.Case == follow.CaseConsolidate {
-			carries = true
-			want.Labels = plan.Heads.Labels
-		} else if plan.Action != follow.ActionStage {
-			c.state.staged = nil
-			c.followNewest()
-		}
-	}
-	switch got, err := c.synchronize(ctx, want); got {
+	switch got, err := c.advance(ctx, ref); got {
 	case answerValid:
 	case answerInconsistent:
 		return reset(err)
@@ -105,13 +86,7 @@ func (c *Controller) extend(ctx context.Context, envelope *eth.ExecutionPayloadE
 	default:
 		return temporary(err)
 	}
-	if carries {
-		c.state.staged, c.state.currentL1 = nil, staged.CurrentL1()
-		c.state.appliedAt = c.clock.Now()
-		c.state.outcome = Outcome{Case: follow.CaseConsolidate, At: c.state.appliedAt}
-	}
 	c.inbox.drop(envelope)
-	c.commit(want)
 	c.post(KindInsert)
 	return nil
 }

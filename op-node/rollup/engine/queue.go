@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -18,6 +19,18 @@ const (
 	KindReset
 	// KindRewind takes the unsafe head back to the newest block with a canonical L1 origin.
 	KindRewind
+	// KindRecover is KindRewind for a sequencer that cannot build on the head, and waits for an answer to that.
+	KindRecover
+	// KindBuild starts a block on the unsafe head, for the sequencer.
+	KindBuild
+	// KindSeal fetches the block that was started.
+	KindSeal
+	// KindProcess makes a sealed block the unsafe head.
+	KindProcess
+	// KindAnnounce tells the sequencer the heads.
+	KindAnnounce
+	// KindCancel stops the making of a block.
+	KindCancel
 	// KindInsert hands the next unsafe payload to the engine.
 	KindInsert
 	// KindFollow applies a follow target.
@@ -26,28 +39,33 @@ const (
 	KindProbe
 	// KindGap offers the first payload behind a gap to the engine as a sync target.
 	KindGap
+	// KindRelease looks whether building was held long enough.
+	KindRelease
 	numKinds
 )
 
-var kindNames = [numKinds]string{"load", "reset", "rewind", "insert", "follow", "probe", "gap"}
+var kindNames = [numKinds]string{"load", "reset", "rewind", "recover", "build", "seal", "process", "announce", "cancel",
+	"insert", "follow", "probe", "gap", "release"}
 
 // String returns the name used in logs and as metric label.
 func (k Kind) String() string { return kindNames[k] }
 
-// priority groups the kinds into classes: the lower runs first, FIFO within one. Sequencing tasks will stand between
-// recovery and inserts, consolidate and finalize tasks below follow.
+// priority groups the kinds into classes: the lower runs first, FIFO within one. Consolidate and finalize tasks would
+// stand below follow.
 func (k Kind) priority() int {
 	switch k {
-	case KindLoad, KindReset, KindRewind:
+	case KindLoad, KindReset, KindRewind, KindRecover:
 		return 0
-	case KindInsert:
+	case KindBuild, KindSeal, KindProcess, KindAnnounce, KindCancel:
 		return 1
-	default:
+	case KindInsert:
 		return 2
+	default:
+		return 3
 	}
 }
 
-const numPriorities = 3
+const numPriorities = 4
 
 // task is one piece of work of the controller.
 type task struct {
@@ -56,13 +74,24 @@ type task struct {
 	queued time.Time
 	// target is set for KindFollow.
 	target *follow.Target
+	// call is set for the tasks of the sequencer.
+	call *call
+}
+
+// call is work with a result for one caller.
+type call struct {
+	// ctx is the caller's. Work that it ends before is not begun.
+	ctx context.Context
+	// work does it and hands the result to the caller; the error is for the count alone.
+	work func(ctx context.Context) error
 }
 
 // queue holds the waiting tasks. All methods may be called from any goroutine.
 //
 // At most one task of a kind waits: a task carries no more than the newest order, and whoever posts a kind that waits
 // already replaces its content (latest wins) and keeps its place. Unsafe payloads wait in the inbox; one KindInsert task
-// stands for all of them.
+// stands for all of them. Calls are the exception: each has a caller who waits for it, so each keeps a place of its own.
+// They are few: a sequencer has one at a time.
 type queue struct {
 	// patience bounds the wait of a task of the lowest class: one that waited longer runs next.
 	patience time.Duration
@@ -72,6 +101,7 @@ type queue struct {
 	mu      sync.Mutex
 	waiting [numKinds]*task
 	order   [numPriorities][]Kind
+	calls   []task
 }
 
 func newQueue(patience time.Duration) *queue {
@@ -81,13 +111,17 @@ func newQueue(patience time.Duration) *queue {
 // post adds a task, or replaces the one of its kind that waits.
 func (q *queue) post(t task) {
 	q.mu.Lock()
+	p := t.kind.priority()
 	if old := q.waiting[t.kind]; old != nil {
 		t.queued = old.queued
 	} else {
-		p := t.kind.priority()
 		q.order[p] = append(q.order[p], t.kind)
 	}
-	q.waiting[t.kind] = &t
+	if t.call != nil {
+		q.calls = append(q.calls, t)
+	} else {
+		q.waiting[t.kind] = &t
+	}
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
@@ -100,8 +134,9 @@ func (q *queue) next(now time.Time) (task, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lowest := numPriorities - 1
-	if len(q.order[0]) == 0 && len(q.order[lowest]) > 0 {
-		// Recovery goes first whatever waits: what the others would do is wrong until it is done.
+	if len(q.order[0]) == 0 && len(q.order[1]) == 0 && len(q.order[lowest]) > 0 {
+		// Recovery goes first whatever waits: what the others would do is wrong until it is done. The sequencer cannot
+		// keep anybody waiting: it does not call again before it has its answer, and a block time passes in between.
 		if first := q.waiting[q.order[lowest][0]]; now.Sub(first.queued) > q.patience {
 			return q.take(lowest), true
 		}
@@ -117,6 +152,11 @@ func (q *queue) next(now time.Time) (task, bool) {
 func (q *queue) take(priority int) task {
 	kind := q.order[priority][0]
 	q.order[priority] = append(q.order[priority][:0], q.order[priority][1:]...)
+	if q.waiting[kind] == nil {
+		t := q.calls[0]
+		q.calls = append(q.calls[:0], q.calls[1:]...)
+		return t
+	}
 	t := *q.waiting[kind]
 	q.waiting[kind] = nil
 	return t

@@ -139,14 +139,23 @@ func (c *Controller) keeps(ctx context.Context, ref eth.L2BlockRef, at follow.Lo
 	return found, err
 }
 
-// runRewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe.
+// runRewind walks back, if there is reason to.
 func (c *Controller) runRewind(ctx context.Context) error {
+	moved, err := c.rewind(ctx)
+	if moved {
+		c.confirmReset()
+	}
+	return err
+}
+
+// rewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe.
+func (c *Controller) rewind(ctx context.Context) (moved bool, err error) {
 	if c.state.phase != PhaseFollowing {
-		return nil
+		return false, nil
 	}
 	head, floor := c.state.heads.Unsafe, c.state.heads.LocalSafe
 	if c.l1.Canonical(head.L1Origin) != follow.L1Mismatch || head.Number <= floor.Number {
-		return nil
+		return false, nil
 	}
 	// L1 origins grow along the chain, so the blocks that lost theirs are its end.
 	var failed error
@@ -156,24 +165,25 @@ func (c *Controller) runRewind(ctx context.Context) error {
 	})
 	last, ok := c.ownBlock(ctx, floor.Number+uint64(lost), &failed)
 	if failed != nil || !ok {
-		return temporary(fmt.Errorf("find the newest block with a canonical L1 origin: %w", failed))
+		return false, temporary(fmt.Errorf("find the newest block with a canonical L1 origin: %w", failed))
 	}
 	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: last}, Labels: c.state.heads.Labels}
 	switch got, err := c.synchronize(ctx, want); got {
 	case answerValid:
 	case answerInconsistent:
-		return reset(err)
+		return false, reset(err)
 	default:
-		return temporary(fmt.Errorf("walk back to %s (%s): %w", last, got, err))
+		return false, temporary(fmt.Errorf("walk back to %s (%s): %w", last, got, err))
 	}
 	c.log.Warn("Walked back unsafe blocks whose L1 origin was reorged out", "old_unsafe", head, "unsafe", last,
 		"blocks", head.Number-last.Number)
 	c.metrics.RecordFollowSourceReorg("walk_back")
+	c.diverge(ctx)
 	c.recent.cut(last.Number)
 	c.commit(want)
 	c.inbox.readopt()
 	c.post(KindInsert)
-	return nil
+	return true, nil
 }
 
 // ownBlock is a block of the own chain; ok is false, and the first failure kept, if the engine does not give it.

@@ -10,12 +10,17 @@ import (
 // synchronize tells the engine the heads in one forkchoice update. Every task that moves a head ends here. What a VALID
 // answer means is up to commit; any other answer leaves all state as it was.
 func (c *Controller) synchronize(ctx context.Context, want follow.Heads) (answer, error) {
+	return c.forkchoice(ctx, c.forkchoiceState(want))
+}
+
+// forkchoiceState is how the engine is told of heads.
+func (c *Controller) forkchoiceState(want follow.Heads) eth.ForkchoiceState {
 	fc := eth.ForkchoiceState{HeadBlockHash: want.Unsafe.Hash}
 	if !c.initialSync() {
 		fc.SafeBlockHash = want.Safe.Hash
 		fc.FinalizedBlockHash = want.Finalized.Hash
 	}
-	return c.forkchoice(ctx, fc)
+	return fc
 }
 
 // initialSync tells whether the engine has nothing yet, so that forkchoice updates carry no labels: it could only check
@@ -52,6 +57,7 @@ func (c *Controller) publish() {
 	}
 	c.snapshot.Store(snap)
 	c.observer.OnSnapshot(snap)
+	c.role.shown(snap)
 }
 
 // enter changes the phase, and says so.

@@ -113,7 +113,7 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 		return c.acknowledged(ctx, target, plan, proven)
 	case answerSyncing:
 		c.hold(plan.Heads, &target)
-		c.report(Outcome{Case: plan.Case, Reason: follow.EngineSyncing})
+		c.report(Outcome{Case: plan.Case, Reason: c.role.waiting()})
 		return nil
 	case answerInvalid:
 		c.dropPendingTarget()
@@ -142,6 +142,7 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 		// The labels were not part of this update. Take the head; the labels follow as a consolidation.
 		return c.arrive(ctx, plan.Heads.Unsafe.Hash)
 	}
+	var action string
 	if plan.Case != follow.CaseConsolidate {
 		c.recent.clear()
 		if !proven {
@@ -151,8 +152,9 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 				return c.retract(ctx, plan, reason)
 			}
 		}
-		if plan.Case == follow.CaseReorg {
-			c.metrics.RecordFollowSourceReorg("soft_update")
+		if action = c.role.reorged(plan.Case, func() bool { return c.isOwn(ctx, c.state.heads.Unsafe.L2BlockRef) }); action != "" {
+			c.metrics.RecordFollowSourceReorg(action)
+			c.diverge(ctx)
 			c.log.Warn("Reorg onto the chain of the source", "old_unsafe", c.state.heads.Unsafe, "new_unsafe", plan.Heads.Unsafe,
 				"old_local_safe", c.state.heads.LocalSafe)
 		}
@@ -163,6 +165,9 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	c.state.appliedAt = c.clock.Now()
 	c.state.outcome = Outcome{Case: plan.Case, At: c.state.appliedAt}
 	c.commit(plan.Heads)
+	if action != "" {
+		c.confirmReset()
+	}
 	if plan.Case != follow.CaseConsolidate {
 		c.inbox.readopt()
 		c.post(KindInsert)
@@ -394,6 +399,12 @@ func (c *Controller) checkClaims(ctx context.Context, target follow.Target) (pro
 	return true, follow.None, nil
 }
 
+// isOwn tells whether a block is on the engine's chain; a look-up that fails counts as no.
+func (c *Controller) isOwn(ctx context.Context, ref eth.L2BlockRef) bool {
+	have, err := c.lookUp(ctx, ref.Number)
+	return err == nil && have == follow.Found(ref)
+}
+
 // verifyOnChain compares the refs of a target, and the own finalized block, with the engine's chain after the engine
 // moved to the target.
 func (c *Controller) verifyOnChain(ctx context.Context, target follow.Target) (follow.Reason, error) {
@@ -434,7 +445,7 @@ func (c *Controller) report(o Outcome) {
 		switch o.Reason {
 		case follow.None:
 			c.log.Info("Follow target applied again", "was", before)
-		case follow.FinalizedConflict, follow.EngineInvalid, follow.EngineInconsistent:
+		case follow.FinalizedConflict, follow.EngineInvalid, follow.EngineInconsistent, follow.ReorgUnresolved:
 			c.log.Error("Follow target not applied", "reason", o.Reason, "case", o.Case, "text", o.Reason.Text(), "advice", o.Reason.Advice())
 		default:
 			c.log.Warn("Follow target not applied", "reason", o.Reason, "case", o.Case, "text", o.Reason.Text())

@@ -26,6 +26,7 @@ const (
 	EngineSyncing
 	EngineInvalid
 	EngineInconsistent
+	ReorgUnresolved
 	numReasons
 )
 
@@ -96,6 +97,9 @@ var reasonTable = [numReasons]reasonInfo{
 	EngineInvalid: {ClassRejected, "engine_invalid",
 		"The own execution engine answers INVALID to the source's head.",
 		"Source and engine disagree about the rules: compare versions and fork activation times of both."},
+	ReorgUnresolved: {ClassDeferred, "reorg_unresolved",
+		"The source's chain replaces the own unsafe blocks, the own execution engine does not get it, and this sequencer went on building on the old head.",
+		"Find out whether the source is right: its blocks are nowhere to be fetched. If it is, connect the execution engine to a peer that has them; if not, unset the source. Until then the own blocks are at risk of being replaced."},
 	EngineInconsistent: {ClassRejected, "engine_inconsistent",
 		"The own execution engine refuses the labels as inconsistent, also after they were read again from it.",
 		"Restart the execution engine; if it stays, its database does not fit the chain."},

@@ -104,7 +104,7 @@ func startNode(ctx context.Context, b builder) (*Node, error) {
 	b.cleanup.AddErr("driver of "+b.spec.name, drv.Close)
 	n := &Node{name: b.spec.name, el: b.spec.el, driver: drv}
 
-	b.watchL1(life, l1, drv)
+	b.watchL1(life, events, l1, drv)
 	if b.spec.gossip {
 		if n.multiaddr, err = b.joinGossip(ctx, life, engine, l1, drv, box); err != nil {
 			return nil, err

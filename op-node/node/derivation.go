@@ -18,31 +18,79 @@ import (
 	"github.com/lightcl/op-node/op-node/node/api"
 )
 
-// derivationDriver is upstream's driver, with its L1 inputs in one place.
+// derivationDriver is upstream's driver. Its inputs from L1 go through its event loop: the status tracker takes no lock for them that it
+// takes for everything else.
 type derivationDriver struct {
 	*driver.Driver
+	signals event.Emitter
+	// endEvents makes the event loop leave what is still queued.
+	endEvents context.CancelFunc
 }
 
 var _ rollupDriver = derivationDriver{}
 
-// OnL1Head tells every part of the driver that follows the L1 head; the last one asks for a step, so it comes last.
-func (d derivationDriver) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
-	sync := d.SyncDeriver
-	sync.L1Tracker.OnL1Unsafe(ref)
-	d.StatusTracker.OnL1Unsafe(ref)
-	sync.OnL1Unsafe(ctx)
+// l1Signal says that an L1 block has a label now.
+type l1Signal struct {
+	label eth.BlockLabel
+	ref   eth.L1BlockRef
 }
 
-// OnL1Safe tells the status; derivation does not use it.
-func (d derivationDriver) OnL1Safe(_ context.Context, ref eth.L1BlockRef) {
-	d.StatusTracker.OnL1Safe(ref)
+// String implements event.Event.
+func (l1Signal) String() string { return "l1-signal" }
+
+// newDerivationDriver connects the driver with L1.
+func newDerivationDriver(events *eventSystem, upstream *driver.Driver) derivationDriver {
+	events.Register("l1-signals", event.DeriverFunc(func(ctx context.Context, ev event.Event) bool {
+		signal, ok := ev.(l1Signal)
+		if ok {
+			onL1Signal(ctx, upstream, signal)
+		}
+		return ok
+	}))
+	// The emitter is another one: one that also handles events may only emit from the event loop.
+	return derivationDriver{upstream, events.Register("l1", nil), events.end}
 }
 
-// OnL1Finalized tells the finalizer, and asks for a step in which it can finalize.
-func (d derivationDriver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
-	d.StatusTracker.OnL1Finalized(ref)
-	d.Finalizer.OnL1Finalized(ref)
-	d.SyncDeriver.OnL1Finalized(ctx)
+// Close ends the event loop. Upstream's part first cancels the context of everything and then waits for the loop, in which failing
+// events may beget events for ever; so the loop is told in between not to go on.
+func (d derivationDriver) Close() error {
+	closed := make(chan error, 1)
+	go func() { closed <- d.Driver.Close() }()
+	<-d.SyncDeriver.Ctx.Done()
+	d.endEvents()
+	return <-closed
+}
+
+// onL1Signal runs in the event loop. What asks for a step comes last, for the step to see the rest.
+func onL1Signal(ctx context.Context, d *driver.Driver, signal l1Signal) {
+	switch signal.label {
+	case eth.Unsafe:
+		d.SyncDeriver.L1Tracker.OnL1Unsafe(signal.ref)
+		d.StatusTracker.OnL1Unsafe(signal.ref)
+		d.SyncDeriver.OnL1Unsafe(ctx)
+	case eth.Safe:
+		d.StatusTracker.OnL1Safe(signal.ref)
+	case eth.Finalized:
+		d.StatusTracker.OnL1Finalized(signal.ref)
+		d.Finalizer.OnL1Finalized(signal.ref)
+		d.SyncDeriver.OnL1Finalized(ctx)
+	}
+}
+
+// OnL1Head takes the head of L1.
+func (d derivationDriver) OnL1Head(_ context.Context, ref eth.L1BlockRef) { d.signal(eth.Unsafe, ref) }
+
+// OnL1Safe takes the safe block of L1.
+func (d derivationDriver) OnL1Safe(_ context.Context, ref eth.L1BlockRef) { d.signal(eth.Safe, ref) }
+
+// OnL1Finalized takes the finalized block of L1.
+func (d derivationDriver) OnL1Finalized(_ context.Context, ref eth.L1BlockRef) {
+	d.signal(eth.Finalized, ref)
+}
+
+// signal outlives its caller, so it does not carry the caller's context.
+func (d derivationDriver) signal(label eth.BlockLabel, ref eth.L1BlockRef) {
+	d.signals.Emit(context.Background(), l1Signal{label, ref})
 }
 
 // newDerivation builds upstream's driver with everything that deriving and sequencing need.
@@ -68,11 +116,11 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 	if err != nil {
 		return nil, err
 	}
-	system, drain := n.newEventSystem()
+	events := n.newEventSystem()
 	chain := n.cfg.Chain
-	upstream := driver.NewDriver(system, drain, driverCfg, chain.Rollup, chain.L1, chain.DependencySet, n.engine, n.l1, nil,
+	upstream := driver.NewDriver(events, events.drain, driverCfg, chain.Rollup, chain.L1, chain.DependencySet, n.engine, n.l1, nil,
 		blobs, n.gossip, n.log, n.metrics, state, safeHeads, n.syncConfig(), n.newConductor(), altDA, nil)
-	stack := &rollupStack{driver: derivationDriver{upstream}, safeHeads: safeHeads}
+	stack := &rollupStack{driver: newDerivationDriver(events, upstream), safeHeads: safeHeads}
 	if n.cfg.RPC.SequencerAPI {
 		stack.apis = append(stack.apis, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})
 		n.log.Info("Experimental OP stack API enabled")
@@ -80,8 +128,15 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 	return stack, nil
 }
 
-// newEventSystem returns the event system of the driver, with the node listening for errors that it cannot survive.
-func (n *Node) newEventSystem() (event.System, driver.Drain) {
+// eventSystem is how the parts of upstream's driver talk to each other.
+type eventSystem struct {
+	event.System
+	drain driver.Drain
+	end   context.CancelFunc
+}
+
+// newEventSystem returns an event system in which the node listens for errors that it cannot survive.
+func (n *Node) newEventSystem() *eventSystem {
 	ctx, cancel := context.WithCancel(context.Background())
 	executor := event.NewGlobalSynchronous(ctx).WithMetrics(n.metrics)
 	system := event.NewSystem(n.log, executor)
@@ -94,10 +149,10 @@ func (n *Node) newEventSystem() (event.System, driver.Drain) {
 		return ok
 	}))
 	n.cleanups.addFunc("event system", func() {
-		system.Stop()
 		cancel()
+		system.Stop()
 	})
-	return system, executor
+	return &eventSystem{system, executor, cancel}
 }
 
 func (n *Node) newAltDA() (*altda.DA, error) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -50,6 +51,8 @@ type rollupStack struct {
 	safeHeads api.SafeHeads
 	// apis are RPC namespaces that only this mode serves.
 	apis []rpc.API
+	// routes are HTTP paths beside the RPC that only this mode serves.
+	routes map[string]http.Handler
 }
 
 var _ api.SafeHeads = safedb.Disabled

@@ -3,25 +3,21 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
-	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
+	"github.com/ethereum/go-ethereum/rpc"
+
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/metrics"
+	"github.com/lightcl/op-node/op-node/node/api"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
 	"github.com/lightcl/op-node/op-service/l1chain"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
 var _ rollupDriver = (*driver.Driver)(nil)
-
-// followMetrics are upstream's metrics and those that follow mode adds.
-type followMetrics struct {
-	*metrics.Metrics
-	*metrics.Follow
-}
 
 // newFollow builds the driver of follow mode. No beacon API, pipeline, finalizer or attributes handler exists in this mode.
 func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
@@ -32,12 +28,46 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	if n.cfg.Beacon.URL != "" {
 		n.log.Info("The L1 beacon API is not used in follow mode", "flag", "--l1.beacon")
 	}
-	recorded := followMetrics{n.metrics, n.metrics.Follow}
-	l1, err := n.newL1View(ctx, recorded)
+	if n.cfg.RPC.SequencerAPI {
+		n.log.Warn("The opstack namespace is not served in follow mode: a follower builds no blocks", "flag", "--experimental.sequencer-api")
+	}
+	if n.cfg.AltDA.Enabled {
+		n.log.Warn("Alt-DA is not used in follow mode: a follower reads no batches", "flag", "--altda.enabled")
+	}
+	l1, err := n.newL1View(ctx)
 	if err != nil {
 		return nil, err
 	}
-	deps := driver.Deps{Engine: n.engine, L1: l1, Metrics: recorded, Clock: n.clock, Log: n.log, Fatal: n.fail}
+	deps := driver.Deps{Engine: n.engine, L1: l1, Metrics: n.metrics, Clock: n.clock, Log: n.log, Fatal: n.fail}
+	if deps.Sources, err = n.newSources(); err != nil {
+		return nil, err
+	}
+	chain, follow := n.cfg.Chain.Rollup, n.cfg.Follow
+	cfg := driver.Config{
+		Rollup:        chain,
+		PollInterval:  follow.PollPeriod(time.Duration(chain.BlockTime) * time.Second),
+		FixedInterval: follow.PollInterval > 0,
+		Quorum:        follow.Quorum,
+		MaxLag:        follow.MaxLag,
+		ELSync:        n.cfg.Sync.Mode == sync.ELSync,
+		EngineTimeout: n.cfg.L2.CallTimeout,
+	}
+	d, err := driver.New(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
+	served := api.NewFollow(d)
+	return &rollupStack{
+		driver:    d,
+		safeHeads: driver.NewHistory(cfg, deps),
+		apis:      []rpc.API{{Namespace: "follow", Service: served}},
+		routes:    map[string]http.Handler{"/readyz": http.HandlerFunc(served.ServeReady)},
+	}, nil
+}
+
+// newSources makes a client for each follow source. None of them is dialled yet: one that is down does not stop the start.
+func (n *Node) newSources() ([]driver.Source, error) {
+	var list []driver.Source
 	for _, url := range n.cfg.Follow.Sources {
 		source, err := sources.NewFollowClient(sources.FollowConfig{
 			URL: url, Headers: n.cfg.Follow.Headers, Timeout: n.cfg.Follow.CallTimeout,
@@ -46,25 +76,15 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 			return nil, fmt.Errorf("--l2.follow.source: %w", err)
 		}
 		n.cleanups.addFunc("follow source "+source.Name(), source.Close)
-		deps.Sources = append(deps.Sources, source)
+		list = append(list, source)
 	}
-	chain := n.cfg.Chain.Rollup
-	d, err := driver.New(driver.Config{
-		Rollup:        chain,
-		PollInterval:  n.cfg.Follow.PollPeriod(time.Duration(chain.BlockTime) * time.Second),
-		ELSync:        n.cfg.Sync.Mode == sync.ELSync,
-		EngineTimeout: n.cfg.L2.CallTimeout,
-	}, deps)
-	if err != nil {
-		return nil, err
-	}
-	return &rollupStack{driver: d, safeHeads: safedb.Disabled}, nil
+	return list, nil
 }
 
 // newL1View makes the view of canonical L1 and shows it the present head, so that the first status can be judged at once.
-func (n *Node) newL1View(ctx context.Context, recorded followMetrics) (*l1chain.View, error) {
+func (n *Node) newL1View(ctx context.Context) (*l1chain.View, error) {
 	view, err := l1chain.New(l1chain.Config{MaxBatch: n.cfg.L1.MaxBatchSize},
-		l1chain.NewRPCFetcher(n.l1.rpc, n.cfg.L1.TrustRPC), n.log, recorded, n.clock)
+		l1chain.NewRPCFetcher(n.l1.rpc, n.cfg.L1.TrustRPC), n.log, n.metrics, n.clock)
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,9 @@ func (n *Node) openRPC() error {
 			return err
 		}
 	}
+	for path, handler := range n.stack.routes {
+		n.rpc.handler.AddHandler(path, handler)
+	}
 	n.rpc.open.Store(true)
 	n.cleanups.add("RPC", n.rpc.http.Stop) // requests end before what they use
 	n.log.Info("Started JSON-RPC server", "addr", n.rpc.address())

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/log"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
@@ -127,6 +128,8 @@ type state struct {
 	appliedAt time.Time
 	// job is what the engine makes for the sequencer, if anything.
 	job *job
+	// unexecuted is the payload on top of the unsafe head that the engine last answered SYNCING to.
+	unexecuted common.Hash
 	// gapSince is when the lowest waiting payload was first found to leave a gap above the unsafe head.
 	gapSince time.Time
 }

@@ -41,7 +41,12 @@ func (c *Controller) runInsert(ctx context.Context) error {
 		c.dropPayload(envelope)
 		return nil
 	case answerSyncing:
-		// It builds on a head that the engine acknowledged and does not have any more.
+		if c.state.unexecuted == ref.Hash {
+			// The engine has the parent and cannot execute on it, as in an interrupted snap sync: it has to sync.
+			return c.adopt(ctx, ref)
+		}
+		// It builds on a head that the engine acknowledged and may not have any more.
+		c.state.unexecuted = ref.Hash
 		return reset(fmt.Errorf("engine lacks the parent of %s, its own head %s", ref, head))
 	default:
 		return temporary(err)
@@ -177,9 +182,18 @@ func (c *Controller) adopt(ctx context.Context, ref eth.L2BlockRef) error {
 	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
 	switch got, err := c.synchronize(ctx, want); got {
 	case answerValid:
+		if on, err := c.overLocalSafe(ctx); err != nil {
+			return temporary(err)
+		} else if !on {
+			c.log.Warn("Going back from a branch without the local-safe block", "refused", ref, "local_safe", want.LocalSafe)
+			c.dropPending()
+			c.inbox.above(ref.Number)
+			return c.goBack(ctx)
+		}
 		c.dropPending()
 		c.recent.clear()
 		c.commit(want)
+		c.post(KindRewind) // L1 may have left the block's origin meanwhile
 		c.post(KindInsert)
 		return nil
 	case answerSyncing:
@@ -193,6 +207,17 @@ func (c *Controller) adopt(ctx context.Context, ref eth.L2BlockRef) error {
 	default:
 		return temporary(err)
 	}
+}
+
+// overLocalSafe tells whether the engine's chain, after it moved, contains the local-safe head. The engine was told the
+// safe head only, and checked that.
+func (c *Controller) overLocalSafe(ctx context.Context) (bool, error) {
+	heads := c.state.heads
+	if heads.LocalSafe.L2BlockRef == heads.Safe.L2BlockRef {
+		return true, nil
+	}
+	have, err := c.lookUp(ctx, heads.LocalSafe.Number)
+	return have == follow.Found(heads.LocalSafe.L2BlockRef), err
 }
 
 func later(a, b time.Time) time.Time {

@@ -27,6 +27,7 @@ func (c *Controller) runLoad(ctx context.Context) error {
 	c.log.Info("Loaded the heads of the execution engine", "l2_unsafe", heads.Unsafe, "l2_safe", heads.Safe,
 		"l2_finalized", heads.Finalized, "phase", phase)
 	c.publish()
+	c.post(KindRewind) // L1 may have left the origin of the head while the node was down
 	c.post(KindInsert)
 	return nil
 }
@@ -84,7 +85,9 @@ func (c *Controller) runReset(ctx context.Context) error {
 		c.publish()
 		// The engine may stand on a branch whose L1 origin is gone.
 		c.post(KindRewind)
-		c.post(KindInsert)
+		if c.timers[KindInsert].at.IsZero() { // else it is an insert that led here, and it waits for its turn
+			c.post(KindInsert)
+		}
 		return nil
 	case answerSyncing:
 		return temporary(fmt.Errorf("engine answers SYNCING to its own head %s", c.state.heads.Unsafe))

@@ -207,13 +207,18 @@ func (c *Controller) retract(ctx context.Context, plan follow.HeadPlan, reason f
 	c.log.Error("The source's chain does not hold what its status says, going back", "reason", reason,
 		"refused", plan.Heads.LocalSafe, "unsafe", c.state.heads.Unsafe, "finalized", c.state.heads.Finalized)
 	c.report(Outcome{Case: follow.CaseRefused, Reason: reason})
+	return c.goBack(ctx)
+}
+
+// goBack tells the engine the present heads again, after it moved to a head that must not be.
+func (c *Controller) goBack(ctx context.Context) error {
 	got, err := c.synchronize(ctx, c.state.heads)
 	if got == answerValid {
 		return nil
 	} else if err == nil {
 		err = errors.New("the engine answers SYNCING to its former head")
 	}
-	return reset(fmt.Errorf("go back from a refused target: %w", err))
+	return reset(fmt.Errorf("go back from a refused head: %w", err))
 }
 
 // hold remembers what the engine answered SYNCING to, and when to ask again.
@@ -300,6 +305,7 @@ func (c *Controller) arrive(ctx context.Context, hash common.Hash) error {
 	c.dropPending()
 	c.recent.clear()
 	c.commit(follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels})
+	c.post(KindRewind) // L1 may have left the block's origin meanwhile
 	c.followNewest()
 	c.post(KindInsert)
 	return nil

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"errors"
 	"fmt"
 	"net/url"
@@ -99,26 +101,32 @@ func (c *Config) checkMode() error {
 			return fmt.Errorf("--sequencer.enabled together with --l2.follow.source=%v is not supported: unset one of them",
 				c.Follow)
 		}
-		return c.Follow.check()
+		return c.Follow.check(time.Duration(c.Chain.Rollup.BlockTime) * time.Second)
 	}
 	return c.checkDerivation()
 }
 
-func (c *Follow) check() error {
-	if len(c.Sources) > 1 {
-		return fmt.Errorf("--l2.follow.source names %d sources: give one", len(c.Sources))
-	}
-	for _, source := range c.Sources {
+func (c *Follow) check(blockTime time.Duration) error {
+	for i, source := range c.Sources {
 		u, err := url.Parse(source)
 		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
 			return invalid("l2.follow.source", RedactURL(source), "give the URL of the RPC of an op-node, such as http://host:9545")
 		}
+		if slices.Contains(c.Sources[:i], source) {
+			return invalid("l2.follow.source", RedactURL(source), "this source is given twice, remove one")
+		}
+	}
+	if c.Quorum < 1 || c.Quorum > len(c.Sources) {
+		return invalid("l2.follow.quorum", c.Quorum, fmt.Sprintf("use a number from 1 to %d, the number of sources in --l2.follow.source", len(c.Sources)))
 	}
 	if c.CallTimeout <= 0 {
 		return invalid("l2.follow.source.rpc-timeout", c.CallTimeout, "use a positive duration")
 	}
 	if c.PollInterval < 0 {
-		return invalid("l2.follow.poll-interval", c.PollInterval, "use a positive duration, or 0 for twice the block time")
+		return invalid("l2.follow.poll-interval", c.PollInterval, "use a positive duration, or 0 to let L1 set the pace")
+	}
+	if period := c.PollPeriod(blockTime); c.MaxLag < period {
+		return invalid("l2.follow.max-lag", c.MaxLag, fmt.Sprintf("use at least the time between two polls, %s", period))
 	}
 	return nil
 }

@@ -122,8 +122,12 @@ type Follow struct {
 	Headers http.Header
 	// CallTimeout bounds each request to a source.
 	CallTimeout time.Duration
-	// PollInterval between two requests to a source; 0 means twice the block time.
+	// PollInterval between two requests to a source; 0 means that L1 sets the pace, with twice the block time on average.
 	PollInterval time.Duration
+	// Quorum is how many sources have to agree before a label moves.
+	Quorum int
+	// MaxLag is how much L1, in time, the followed source may be behind another one before it is left.
+	MaxLag time.Duration
 }
 
 // Enabled tells whether the node follows instead of deriving.
@@ -199,7 +203,7 @@ func Default() *Config {
 			RuntimeConfigReloadInterval: 10 * time.Minute,
 		},
 		L2:        L2{CallTimeout: 10 * time.Second, Kind: engine.Reth},
-		Follow:    Follow{CallTimeout: 10 * time.Second},
+		Follow:    Follow{CallTimeout: 10 * time.Second, Quorum: 1, MaxLag: 2 * time.Minute},
 		Sync:      Sync{Mode: sync.CLSync, OffsetELSafe: 12 * time.Hour},
 		Sequencer: Sequencer{L1Confs: 4, SealingDuration: 50 * time.Millisecond},
 		Conductor: Conductor{URL: "http://127.0.0.1:8547", CallTimeout: time.Second},

@@ -67,7 +67,10 @@ func TestBadInput(t *testing.T) {
 		{"beacon header", []string{"--l1.beacon-header=hunter2"}, []string{"--l1.beacon-header", "Key: Value"}},
 
 		{"follow and sequence", []string{"--l2.follow.source=http://a:1", "--sequencer.enabled"}, []string{"--sequencer.enabled", "--l2.follow.source=http://a:1"}},
-		{"two sources", []string{"--l2.follow.source=http://a:1,http://b:1"}, []string{"--l2.follow.source", "2 sources"}},
+		{"a source twice", []string{"--l2.follow.source=http://a:1,http://b:1,http://a:1"}, []string{"--l2.follow.source=http://a:1", "twice"}},
+		{"quorum above the sources", []string{"--l2.follow.source=http://a:1,http://b:1", "--l2.follow.quorum=3"}, []string{"--l2.follow.quorum=3", "from 1 to 2"}},
+		{"no quorum", []string{"--l2.follow.source=http://a:1", "--l2.follow.quorum=0"}, []string{"--l2.follow.quorum=0"}},
+		{"max lag below a poll", []string{"--l2.follow.source=http://a:1", "--l2.follow.max-lag=1s"}, []string{"--l2.follow.max-lag=1s", "at least"}},
 		{"source is no URL", []string{"--l2.follow.source=localhost"}, []string{"--l2.follow.source=localhost", "http://host:9545"}},
 		{"source has another scheme", []string{"--l2.follow.source=ftp://a"}, []string{"--l2.follow.source=ftp://a"}},
 		{"source header", []string{"--l2.follow.source.header=hunter2"}, []string{"--l2.follow.source.header", "header 1"}},

@@ -150,12 +150,16 @@ func (s *Set) follow() []cli.Flag {
 	in, c := section{category: categoryRollup}, s.cfg
 	return []cli.Flag{
 		in.text(&s.raw.followSource, "l2.follow.source", "L2_FOLLOW_SOURCE",
-			"URL of another op-node's RPC. Turns on follow mode: safe and finalized blocks come from there, checked against L1, and nothing is derived."),
+			"URL of another op-node's RPC, or several, comma-separated. Turns on follow mode: safe and finalized blocks come from there, checked against L1, and nothing is derived."),
 		in.duration(&c.Follow.CallTimeout, "l2.follow.source.rpc-timeout", "L2_FOLLOW_SOURCE_RPC_TIMEOUT", "Time limit of a request to the follow source."),
 		in.list(&s.raw.followHeaders, "l2.follow.source.header", "L2_FOLLOW_SOURCE_HEADER",
-			"HTTP header for requests to the follow source, as 'Key: Value'. Can be given several times."),
+			"HTTP header for requests to the follow sources, as 'Key: Value'. Can be given several times."),
 		in.duration(&c.Follow.PollInterval, "l2.follow.poll-interval", "L2_FOLLOW_POLL_INTERVAL",
-			"Time between two requests to the follow source. 0 means twice the block time."),
+			"Time between two requests to a follow source. 0 lets L1 set the pace, with one request in twice the block time on average."),
+		in.integer(&c.Follow.Quorum, "l2.follow.quorum", "L2_FOLLOW_QUORUM",
+			"How many follow sources have to support a head before a label moves to it. With 1, one source is followed and the others stand by."),
+		in.duration(&c.Follow.MaxLag, "l2.follow.max-lag", "L2_FOLLOW_MAX_LAG",
+			"How much L1, in time, the followed source may be behind another one that agrees with it before the next one is followed."),
 	}
 }
 

@@ -37,7 +37,9 @@ func upstreamFlags(t *testing.T) []flagFacts {
 }
 
 // ownFlags are the flags that upstream does not have.
-func ownFlags() []string { return []string{"l2.follow.poll-interval", "l2.follow.source.header"} }
+func ownFlags() []string {
+	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header"}
+}
 
 // describe reads the facts off a flag.
 func describe(s *Set, f cli.Flag) flagFacts {

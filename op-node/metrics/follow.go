@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	opservicemetrics "github.com/ethereum-optimism/optimism/op-service/metrics"
+
+	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
 // Follow are the metrics of follow mode and of the engine queue. They are registered in both modes, so that a scrape always has them.
@@ -14,6 +16,12 @@ type Follow struct {
 	sourceSuccess *prometheus.GaugeVec
 	sourceSeconds *prometheus.HistogramVec
 	verdicts      *prometheus.CounterVec
+	sourceHead    *prometheus.GaugeVec
+	followed      *prometheus.GaugeVec
+	disagreements prometheus.Counter
+	fresh         prometheus.Gauge
+	lagBlocks     prometheus.Gauge
+	pending       prometheus.Gauge
 	l1Hits        prometheus.Counter
 	l1Misses      prometheus.Counter
 	tasks         *prometheus.CounterVec
@@ -31,6 +39,9 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 	counter := func(name, help string) prometheus.Counter {
 		return factory.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
 	}
+	single := func(name, help string) prometheus.Gauge {
+		return factory.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	}
 	seconds := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return factory.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: taskBuckets}, labels)
 	}
@@ -40,8 +51,15 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		sourceSeconds: seconds("follow_source_poll_seconds", "Duration of polls of the source", "source"),
 		verdicts: factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "follow_verdicts_total",
 			Help: "Judged statuses of the source by reason; see reasons.md"}, []string{"source", "reason"}),
-		l1Hits:   counter("l1_view_hits_total", "L1 block ids judged from memory"),
-		l1Misses: counter("l1_view_misses_total", "L1 block ids that L1 had to be asked for"),
+		sourceHead: factory.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "follow_source_head_number",
+			Help: "Number of the heads that the source shows"}, []string{"source", "type"}),
+		followed:      gauge("follow_source_followed", "1 for the source that is followed; with a quorum above one, for none"),
+		disagreements: counter("follow_disagreements_total", "Times that two sources began to contradict each other"),
+		fresh:         single("follow_fresh", "1 while the applied labels are fresh, else 0"),
+		lagBlocks:     single("follow_lag_blocks", "How far the applied local-safe head is behind the best accepted source"),
+		pending:       single("follow_pending_seconds", "How long the engine has been asked for a head it does not have; 0 if it has not"),
+		l1Hits:        counter("l1_view_hits_total", "L1 block ids judged from memory"),
+		l1Misses:      counter("l1_view_misses_total", "L1 block ids that L1 had to be asked for"),
 		tasks: factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "engine_tasks_total",
 			Help: "Tasks of the engine controller by kind and result"}, []string{"task", "result"}),
 		taskWait: seconds("engine_task_wait_seconds", "Time that tasks of the engine controller waited", "task"),
@@ -63,6 +81,34 @@ func (f *Follow) RecordPoll(source string, took time.Duration, ok bool) {
 // RecordVerdict counts a judged status by reason code.
 func (f *Follow) RecordVerdict(source, reason string) {
 	f.verdicts.WithLabelValues(source, reason).Inc()
+}
+
+// RecordSourceHeads shows what a source says.
+func (f *Follow) RecordSourceHeads(source string, status follow.Status) {
+	f.sourceHead.WithLabelValues(source, "l2_local_safe").Set(float64(status.LocalSafe.Number))
+	f.sourceHead.WithLabelValues(source, "l2_safe").Set(float64(status.Safe.Number))
+	f.sourceHead.WithLabelValues(source, "l2_finalized").Set(float64(status.Finalized.Number))
+	f.sourceHead.WithLabelValues(source, "l1_derived").Set(float64(status.CurrentL1.Number))
+}
+
+// RecordFollowed tells which source is followed.
+func (f *Follow) RecordFollowed(source string) {
+	f.followed.Reset()
+	f.followed.WithLabelValues(source).Set(1)
+}
+
+// RecordDisagreement counts pairs of sources that began to contradict each other.
+func (f *Follow) RecordDisagreement() { f.disagreements.Inc() }
+
+// RecordFollowState shows whether the labels are fresh, how many blocks they are behind the best accepted source, and for
+// how many milliseconds the engine has been asked for a head it does not have, -1 if it has not.
+func (f *Follow) RecordFollowState(fresh bool, lagBlocks uint64, pendingMs int64) {
+	f.fresh.Set(0)
+	if fresh {
+		f.fresh.Set(1)
+	}
+	f.lagBlocks.Set(float64(lagBlocks))
+	f.pending.Set(float64(max(pendingMs, 0)) / 1000)
 }
 
 // RecordL1ViewHits counts L1 block ids that were judged from memory.

@@ -96,10 +96,10 @@ func decodeIdentity(data []byte) (Identity, error) {
 	if id.L2ChainID, err = chainID(wire.L2ChainID); err != nil {
 		return Identity{}, fmt.Errorf("l2_chain_id: %w", err)
 	}
-	if id.GenesisL1, err = wire.Genesis.L1.id(); err != nil {
+	if id.GenesisL1, err = wire.Genesis.L1.required(); err != nil {
 		return Identity{}, fmt.Errorf("genesis.l1: %w", err)
 	}
-	if id.GenesisL2, err = wire.Genesis.L2.id(); err != nil {
+	if id.GenesisL2, err = wire.Genesis.L2.required(); err != nil {
 		return Identity{}, fmt.Errorf("genesis.l2: %w", err)
 	}
 	return id, nil
@@ -130,6 +130,14 @@ func (w *wireID) id() (eth.BlockID, error) {
 	}
 	number, err := count("number", w.Number)
 	return eth.BlockID{Hash: *w.Hash, Number: number}, err
+}
+
+func (w *wireID) required() (eth.BlockID, error) {
+	id, err := w.id()
+	if err == nil && id == (eth.BlockID{}) {
+		err = errors.New("missing")
+	}
+	return id, err
 }
 
 func (w *wireBlock) ref() (eth.L1BlockRef, error) {

@@ -21,6 +21,8 @@ var (
 	ErrMalformed = errors.New("source sent a malformed answer")
 	// ErrMethodMissing means that the source does not serve the method. It comes wrapped together with ErrFetch.
 	ErrMethodMissing = errors.New("method not served")
+	// ErrNotFound means that the source has no such block or record. It comes wrapped together with ErrFetch.
+	ErrNotFound = errors.New("not found")
 
 	errTooLarge = errors.New("the answer is larger than allowed")
 )
@@ -45,6 +47,9 @@ func classify(method string, err error) error {
 		text := fmt.Sprintf("error %d: %s", reply.ErrorCode(), clip(reply.Error()))
 		if reply.ErrorCode() == methodNotFound {
 			return fmt.Errorf("%w: %s: %w (%s)", ErrFetch, method, ErrMethodMissing, text)
+		}
+		if strings.Contains(reply.Error(), "not found") { // as upstream's own client tells it
+			return fmt.Errorf("%w: %s: %w (%s)", ErrFetch, method, ErrNotFound, text)
 		}
 		return fmt.Errorf("%w: %s: %s", ErrFetch, method, text)
 	case errors.As(err, &status):

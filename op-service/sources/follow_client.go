@@ -13,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rpc"
 
+	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -40,6 +41,16 @@ const (
 type Identity struct {
 	L1ChainID, L2ChainID eth.ChainID
 	GenesisL1, GenesisL2 eth.BlockID
+}
+
+// IdentityOf is the identity of a node with this config.
+func IdentityOf(cfg *rollup.Config) Identity {
+	return Identity{
+		L1ChainID: eth.ChainIDFromBig(cfg.L1ChainID),
+		L2ChainID: eth.ChainIDFromBig(cfg.L2ChainID),
+		GenesisL1: cfg.Genesis.L1,
+		GenesisL2: cfg.Genesis.L2,
+	}
 }
 
 // FollowClient asks one external consensus node. It dials when it is used first, and again after a failure. It is safe
@@ -116,9 +127,9 @@ func (c *FollowClient) Close() {
 }
 
 // ask calls a method and decodes its result.
-func ask[T any](ctx context.Context, c *FollowClient, method string, decode func([]byte) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, c *FollowClient, method string, decode func([]byte) (T, error), args ...any) (T, error) {
 	var none T
-	data, err := c.call(ctx, method)
+	data, err := c.call(ctx, method, args...)
 	if err != nil {
 		return none, fmt.Errorf("source %s: %w", c.name, classify(method, err))
 	}
@@ -129,7 +140,7 @@ func ask[T any](ctx context.Context, c *FollowClient, method string, decode func
 	return result, nil
 }
 
-func (c *FollowClient) call(ctx context.Context, method string) (json.RawMessage, error) {
+func (c *FollowClient) call(ctx context.Context, method string, args ...any) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	c.allowance.Store(c.limit + wsOverhead)
@@ -138,7 +149,7 @@ func (c *FollowClient) call(ctx context.Context, method string) (json.RawMessage
 		return nil, err
 	}
 	var data json.RawMessage
-	err = conn.CallContext(ctx, &data, method)
+	err = conn.CallContext(ctx, &data, method, args...)
 	var reply rpc.Error
 	if err != nil && !errors.As(err, &reply) {
 		c.drop(conn)

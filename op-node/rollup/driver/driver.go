@@ -1,7 +1,7 @@
 // Package driver runs follow mode: it asks the sources, judges what they say with package follow, and hands what passed
 // to the engine controller, while unsafe payloads and L1 heads go their own ways past it.
 //
-//	source ──poller──▶ judge (Screen, L1 view, Validate) ──▶ Controller.Follow
+//	sources ──pollers──▶ judge (Screen, L1 view, Validate, Agree) ──▶ Controller.Follow
 //	gossip, admin RPC ─────────────────────────────────────▶ Controller.Insert
 //	L1 heads ──▶ L1 view, Controller.Rewind
 //
@@ -10,9 +10,12 @@ package driver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -36,8 +39,14 @@ var ErrNoDerivation = errors.New("this node follows an external consensus node (
 type Config struct {
 	// Rollup is the configuration of the chain.
 	Rollup *rollup.Config
-	// PollInterval is the time between two polls of a source; zero means two block times.
+	// PollInterval is the budget of polls: a source gets one in this time on average; zero means two block times.
 	PollInterval time.Duration
+	// FixedInterval polls at PollInterval exactly, instead of following L1 within the budget.
+	FixedInterval bool
+	// Quorum is how many sources have to agree; zero means one.
+	Quorum int
+	// MaxLag is how much L1, in time, the followed source may be behind another that agrees with it; zero means two minutes.
+	MaxLag time.Duration
 	// ELSync makes the engine sync from its own peers before labels are followed.
 	ELSync bool
 	// EngineTimeout bounds each call of the engine.
@@ -46,16 +55,6 @@ type Config struct {
 
 // coldStart is how long an engine that waits for a sync target is left to gossip.
 const coldStart = 10 * time.Second
-
-// Source is one external consensus node.
-type Source interface {
-	// Name identifies the source in logs and metrics, without secrets.
-	Name() string
-	// Status asks for the sync status. Errors wrap sources.ErrFetch or sources.ErrMalformed.
-	Status(ctx context.Context) (follow.Status, error)
-	// Identity asks which chain the source is on. It fails with sources.ErrMethodMissing if the source cannot tell.
-	Identity(ctx context.Context) (sources.Identity, error)
-}
 
 // l1View is what the driver needs of the view of canonical L1.
 type l1View interface {
@@ -79,6 +78,15 @@ type Metrics interface {
 	RecordPoll(source string, took time.Duration, ok bool)
 	// RecordVerdict counts judged statuses by reason code.
 	RecordVerdict(source, reason string)
+	// RecordSourceHeads shows what a source says.
+	RecordSourceHeads(source string, status follow.Status)
+	// RecordFollowed tells which source is followed.
+	RecordFollowed(source string)
+	// RecordDisagreement counts pairs of sources that began to contradict each other.
+	RecordDisagreement()
+	// RecordFollowState shows whether the labels are fresh, how many blocks they are behind the best accepted source, and
+	// for how many milliseconds the engine has been asked for a head it does not have, -1 if it has not.
+	RecordFollowState(fresh bool, lagBlocks uint64, pendingMs int64)
 }
 
 // Deps are what a Driver works with. All are required; Sources has at least one.
@@ -95,19 +103,24 @@ type Deps struct {
 
 // Driver is the rollup driver of follow mode. Its methods may be called from any goroutine unless they say otherwise.
 type Driver struct {
-	cfg      Config
-	chain    follow.Chain
-	identity sources.Identity
-	engine   upstream.ExecEngine
-	l1       l1View
-	metrics  Metrics
-	clock    clock.Clock
-	log      log.Logger
-	fatal    func(error)
+	cfg     Config
+	id      string
+	chain   follow.Chain
+	policy  follow.Policy
+	engine  upstream.ExecEngine
+	own     *ownChain
+	l1      l1View
+	metrics Metrics
+	clock   clock.Clock
+	log     log.Logger
+	fatal   func(error)
 
 	controller *engine.Controller
 	pollers    []*poller
 	reports    chan report
+	// court belongs to the judge's goroutine, which shows it in shown.
+	court *court
+	shown atomic.Pointer[verdicts]
 	// again asks for another look at statuses that could not be judged.
 	again chan struct{}
 
@@ -125,15 +138,20 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = 2 * time.Duration(cfg.Rollup.BlockTime) * time.Second
 	}
+	if cfg.Quorum == 0 {
+		cfg.Quorum = 1
+	}
+	if cfg.MaxLag == 0 {
+		cfg.MaxLag = defaultMaxLag
+	}
 	g := cfg.Rollup.Genesis
 	d := &Driver{
-		cfg:   cfg,
-		chain: follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
-		identity: sources.Identity{
-			L1ChainID: eth.ChainIDFromBig(cfg.Rollup.L1ChainID), L2ChainID: eth.ChainIDFromBig(cfg.Rollup.L2ChainID),
-			GenesisL1: g.L1, GenesisL2: g.L2,
-		},
+		cfg:    cfg,
+		id:     rand.Text(),
+		chain:  follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
+		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: 3 * cfg.PollInterval, MaxLag: cfg.MaxLag},
 		engine: deps.Engine, l1: deps.L1, metrics: deps.Metrics, clock: deps.Clock, log: deps.Log, fatal: deps.Fatal,
+		own:     &ownChain{engine: deps.Engine},
 		reports: make(chan report),
 		again:   make(chan struct{}, 1),
 	}
@@ -141,18 +159,63 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		Rollup: cfg.Rollup, ELSync: cfg.ELSync, PollPeriod: cfg.PollInterval,
 		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
 	}, engine.Deps{
-		Engine: deps.Engine, L1: origins{deps.L1}, Observer: &gauges{metrics: deps.Metrics, loaded: d.lookAgain},
+		Engine: deps.Engine, L1: origins{deps.L1}, Observer: &gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain},
 		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.controller = controller
-	for _, source := range deps.Sources {
-		d.pollers = append(d.pollers, newPoller(source, d))
+	names := uniqueNames(deps.Sources)
+	d.court = newCourt(names)
+	d.showState()
+	for rank, source := range deps.Sources {
+		d.pollers = append(d.pollers, d.newPoller(rank, source))
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// defaultMaxLag is ten L1 blocks of mainnet, the distance at which proxyd gives a consensus node up.
+const defaultMaxLag = 2 * time.Minute
+
+// uniqueNames are the names of the sources; those that only differ in what is secret are told apart by their place.
+func uniqueNames(list []Source) []string {
+	var names []string
+	for rank, source := range list {
+		name := source.Name()
+		if slices.Contains(names, name) {
+			name = fmt.Sprintf("%s#%d", name, rank+1)
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func (d *Driver) newPoller(rank int, source Source) *poller {
+	cadence := follow.Clocked(d.cfg.PollInterval)
+	if d.cfg.FixedInterval {
+		cadence = follow.Every(d.cfg.PollInterval)
+	}
+	return &poller{
+		source: source, rank: rank, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup), interval: d.cfg.PollInterval,
+		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan struct{}, 1), cadence: cadence,
+	}
+}
+
+// gateOpen tells whether a status could be used: in an execution-layer sync only once the engine has waited in vain for
+// an unsafe payload to start with.
+func (d *Driver) gateOpen() bool {
+	snap := d.controller.Snapshot()
+	return snap.Phase != engine.PhaseAwaiting || d.clock.Since(snap.PhaseSince) >= coldStart
+}
+
+// lookAgain has the statuses judged again that could not be judged, or not well, for want of L1 blocks or own heads.
+func (d *Driver) lookAgain() {
+	select {
+	case d.again <- struct{}{}:
+	default:
+	}
 }
 
 // origins answers for the engine controller from the L1 view's memory.
@@ -204,6 +267,9 @@ func (d *Driver) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
 	// Not only after a reorg: the engine may have started on a fork that L1 left while the node was down.
 	d.controller.Rewind()
 	d.lookAgain()
+	for _, p := range d.pollers {
+		p.tell()
+	}
 }
 
 // OnL1Safe takes the L1 block that is labelled safe.

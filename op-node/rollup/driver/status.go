@@ -47,6 +47,7 @@ func (d *Driver) BlockRefWithStatus(ctx context.Context, number uint64) (eth.L2B
 // gauges shows each snapshot in the metrics. It is called by the engine controller alone.
 type gauges struct {
 	metrics Metrics
+	own     *ownChain
 	// loaded is called when the heads were read.
 	loaded func()
 	shown  engine.Snapshot
@@ -56,6 +57,9 @@ type gauges struct {
 func (g *gauges) OnSnapshot(snap *engine.Snapshot) {
 	if g.shown.Phase == engine.PhaseLoading {
 		g.loaded()
+	}
+	if snap.Phase == engine.PhaseFollowing {
+		g.own.onHead(snap.Heads.Unsafe.L2BlockRef)
 	}
 	show := func(name string, before, now eth.L2BlockRef) {
 		if now != before && now.Hash != (common.Hash{}) {

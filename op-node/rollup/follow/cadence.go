@@ -166,7 +166,11 @@ func (c clocked) Next(now time.Time) time.Time {
 		return now
 	}
 	if c.head.IsZero() {
-		return c.creditAtLeast(maxCredit)
+		full, long := c.creditAtLeast(maxCredit), c.last.Add(2*c.period)
+		if affordable := c.creditAtLeast(1); affordable.After(long) {
+			long = affordable
+		}
+		return earlier(full, long)
 	}
 	due := c.head.Add(c.aim)
 	if c.polls > 0 {
@@ -198,4 +202,11 @@ func (c clocked) creditAtLeast(amount float64) time.Time {
 		return c.creditAt
 	}
 	return c.creditAt.Add(time.Duration(missing * float64(c.period)))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

@@ -1,0 +1,247 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/engine"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// judgeTimeout bounds the L1 look-up for one round.
+const judgeTimeout = 10 * time.Second
+
+// candidate is what the judge knows of one source. It belongs to the judge's goroutine.
+type candidate struct {
+	name string
+	// status is the newest one, at its time of asking. answered is false before the first.
+	status   follow.Status
+	at       time.Time
+	answered bool
+	lineage  sources.Lineage
+	// history is what the source itself said last of what was accepted: a source is held to its own word, so that one
+	// that is a moment behind another is not taken for one that replays the past.
+	history follow.Applied
+	reason  follow.Reason
+	judged  bool
+}
+
+// court is the state of the judge. It belongs to the judge's goroutine.
+type court struct {
+	candidates []candidate
+	// followed is the rank of the followed source.
+	followed  int
+	conflicts [][2]int
+	reason    follow.Reason
+}
+
+func newCourt(names []string) *court {
+	c := &court{followed: follow.NoSource}
+	for _, name := range names {
+		c.candidates = append(c.candidates, candidate{name: name})
+	}
+	return c
+}
+
+// judgeReports is the one goroutine that judges. L1 may be slow to answer it; unsafe blocks do not pass through here.
+func (d *Driver) judgeReports() {
+	idle := d.clock.NewTicker(d.cfg.PollInterval)
+	defer idle.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case r := <-d.reports:
+			if d.take(r) {
+				d.hearing(r.rank)
+			}
+		case <-d.again:
+			d.rehear()
+		case <-idle.Ch():
+		}
+		d.showState()
+	}
+}
+
+// take notes what a poller brought, and tells whether there is a status to judge.
+func (d *Driver) take(r report) bool {
+	c := &d.court.candidates[r.rank]
+	c.lineage = r.lineage
+	d.metrics.RecordPoll(c.name, r.took, r.err == nil)
+	switch {
+	case d.ctx.Err() != nil:
+		return false
+	case errors.Is(r.err, errCycle):
+		d.note(c, follow.Cycle, nil)
+	case errors.Is(r.err, errOtherChain):
+		d.note(c, follow.WrongChain, r.err)
+	case errors.Is(r.err, sources.ErrMalformed):
+		d.note(c, follow.Malformed, r.err)
+	case r.err != nil:
+		d.note(c, follow.FetchFailed, r.err)
+	default:
+		c.status, c.at, c.answered = r.status, r.at, true
+		d.metrics.RecordSourceHeads(c.name, r.status)
+		return true
+	}
+	if c.reason == follow.Cycle || c.reason == follow.WrongChain {
+		c.answered = false // not even its last word counts
+	}
+	return false
+}
+
+// rehear judges the statuses again that had to wait for L1 blocks or own heads.
+func (d *Driver) rehear() {
+	for rank := range d.court.candidates {
+		c := &d.court.candidates[rank]
+		switch c.reason {
+		case follow.L1TooLow, follow.L1Contradicts, follow.L1CallFailed, follow.EngineUnavailable:
+			if c.answered {
+				d.hearing(rank)
+			}
+		}
+	}
+}
+
+// hearing judges the newest status of one source, and then what all of them together say.
+func (d *Driver) hearing(rank int) {
+	c := &d.court.candidates[rank]
+	if reason := follow.Screen(c.status, d.chain); reason != follow.None {
+		d.note(c, reason, nil)
+		return
+	}
+	snap := d.controller.Snapshot()
+	if snap.Phase == engine.PhaseLoading {
+		d.note(c, follow.EngineUnavailable, nil) // nothing to compare with yet
+		return
+	}
+	applied := snap.Applied()
+	history := c.history
+	if history == (follow.Applied{}) {
+		history = applied
+	}
+	history.Finalized = applied.Finalized
+	verdict := follow.Validate(c.status, d.facts(follow.L1Refs(c.status, history)), history)
+	d.note(c, verdict.Reason(), nil)
+	if target, ok := verdict.Accepted(); ok {
+		c.history = target.Applied()
+		d.decide(applied)
+	}
+}
+
+// decide hands the target to the controller that the sources together stand for.
+func (d *Driver) decide(applied follow.Applied) {
+	now := d.clock.Now()
+	var votes []follow.Vote
+	for rank := range d.court.candidates {
+		c := &d.court.candidates[rank]
+		if !c.answered || follow.Screen(c.status, d.chain) != follow.None {
+			continue
+		}
+		verdict := follow.Validate(c.status, d.facts(follow.L1Refs(c.status, applied)), applied)
+		if target, ok := verdict.Accepted(); ok {
+			votes = append(votes, follow.Vote{Rank: rank, Target: target, Age: now.Sub(c.at)})
+		}
+	}
+	choice := follow.Agree(d.policy, votes, d.court.followed, applied, func(number uint64) follow.Lookup {
+		return d.own.at(d.ctx, number)
+	})
+	d.noteChoice(choice)
+	if choice.Reason == follow.None {
+		d.controller.Follow(choice.Target)
+	}
+}
+
+// facts has the L1 view judge.
+func (d *Driver) facts(ids []eth.BlockID) follow.Facts {
+	ctx, cancel := context.WithTimeout(d.ctx, judgeTimeout)
+	defer cancel()
+	return follow.Facts{Chain: d.chain, L1: d.l1.Judge(ctx, ids...)}
+}
+
+// note counts a verdict, and logs it if it is another one than the last of this source.
+func (d *Driver) note(c *candidate, reason follow.Reason, err error) {
+	d.metrics.RecordVerdict(c.name, reason.Code())
+	d.metrics.RecordFollowSourceRequest(upstreamResult(reason))
+	changed := !c.judged || reason != c.reason
+	c.judged, c.reason = true, reason
+	if !changed {
+		return
+	}
+	attrs := []any{"source", c.name, "reason", reason}
+	switch {
+	case reason == follow.None:
+		d.log.Info("Source is accepted", "source", c.name, "safe", c.status.Safe, "local_safe", c.status.LocalSafe,
+			"finalized", c.status.Finalized, "current_l1", c.status.CurrentL1)
+		return
+	case err != nil:
+		attrs = append(attrs, "err", err)
+	case c.answered:
+		attrs = append(attrs, "safe", c.status.Safe, "local_safe", c.status.LocalSafe, "finalized", c.status.Finalized,
+			"current_l1", c.status.CurrentL1)
+	}
+	attrs = append(attrs, "text", reason.Text(), "advice", reason.Advice())
+	if reason == follow.FinalizedConflict || reason == follow.Cycle {
+		d.log.Error("Source is not accepted", attrs...)
+	} else {
+		d.log.Warn("Source is not accepted", attrs...)
+	}
+}
+
+// noteChoice shows whom the node follows, and whether the sources contradict each other, when that changes.
+func (d *Driver) noteChoice(choice follow.Choice) {
+	court := d.court
+	if choice.Source != court.followed && choice.Reason == follow.None {
+		d.log.Info("Following source", "source", d.sourceName(choice.Source), "was", d.sourceName(court.followed))
+		court.followed = choice.Source
+		d.metrics.RecordFollowed(d.sourceName(choice.Source))
+	}
+	if !slices.Equal(choice.Conflicts, court.conflicts) {
+		for _, pair := range choice.Conflicts {
+			if !slices.Contains(court.conflicts, pair) {
+				d.metrics.RecordDisagreement()
+				d.log.Warn("Sources contradict each other", "source", d.sourceName(pair[0]), "other", d.sourceName(pair[1]),
+					"followed", d.sourceName(choice.Source), "quorum", d.policy.Quorum)
+			}
+		}
+		if len(choice.Conflicts) == 0 {
+			d.log.Info("Sources agree again")
+		}
+		court.conflicts = choice.Conflicts
+	}
+	if choice.Reason != court.reason {
+		if choice.Reason == follow.None {
+			d.log.Info("Sources carry the labels again", "was", court.reason)
+		} else {
+			d.log.Warn("Labels hold", "reason", choice.Reason, "text", choice.Reason.Text(), "quorum", d.policy.Quorum)
+		}
+		court.reason = choice.Reason
+	}
+}
+
+func (d *Driver) sourceName(rank int) string {
+	if rank == follow.NoSource {
+		return "none"
+	}
+	return d.court.candidates[rank].name
+}
+
+// upstreamResult translates a reason to the label values of upstream's follow_source_requests_total.
+func upstreamResult(reason follow.Reason) string {
+	switch reason {
+	case follow.None:
+		return "success"
+	case follow.FetchFailed, follow.Malformed:
+		return "error_fetch_status"
+	case follow.L1CallFailed, follow.L1TooLow:
+		return "error_l1_lookup"
+	case follow.L1Contradicts:
+		return "error_l1_mismatch"
+	default:
+		return "error_invalid_state"
+	}
+}

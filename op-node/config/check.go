@@ -97,10 +97,6 @@ func (c *L2) check() error {
 // checkMode checks what depends on whether the node follows or derives.
 func (c *Config) checkMode() error {
 	if c.Follow.Enabled() {
-		if c.Sequencer.Enabled {
-			return fmt.Errorf("--sequencer.enabled together with --l2.follow.source=%v is not supported: unset one of them",
-				c.Follow)
-		}
 		return c.Follow.check(time.Duration(c.Chain.Rollup.BlockTime) * time.Second)
 	}
 	return c.checkDerivation()

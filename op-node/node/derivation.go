@@ -202,19 +202,27 @@ func (n *Node) driverConfig(state *adminState) (*driver.Config, error) {
 	if !c.Enabled {
 		return out, nil
 	}
+	var err error
+	out.SequencerStopped, err = n.sequencerStopped(state)
+	return out, err
+}
+
+// sequencerStopped tells whether the sequencer has to wait for the admin API: as that left it, or else as the flag says.
+func (n *Node) sequencerStopped(state *adminState) (bool, error) {
+	stopped := n.cfg.Sequencer.Stopped
 	started, err := state.sequencerStarted()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if started == nil {
 		n.log.Info("No persisted sequencer state loaded")
-		return out, nil
+		return stopped, nil
 	}
-	if stopped := !*started; stopped != out.SequencerStopped {
-		n.log.Warn("Overriding sequencer.stopped with persisted state", "stopped", stopped)
-		out.SequencerStopped = stopped
+	if persisted := !*started; persisted != stopped {
+		n.log.Warn("Overriding sequencer.stopped with persisted state", "stopped", persisted)
+		stopped = persisted
 	}
-	return out, nil
+	return stopped, nil
 }
 
 func (n *Node) syncConfig() *sync.Config {

@@ -42,6 +42,9 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	if deps.Sources, err = n.newSources(); err != nil {
 		return nil, err
 	}
+	if deps.Production, err = n.newProduction(); err != nil {
+		return nil, err
+	}
 	chain, follow := n.cfg.Chain.Rollup, n.cfg.Follow
 	cfg := driver.Config{
 		Rollup:        chain,

@@ -23,7 +23,6 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
-	"github.com/ethereum-optimism/optimism/op-node/rollup/sequencing"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
@@ -89,7 +88,7 @@ type Metrics interface {
 	RecordFollowState(fresh bool, lagBlocks uint64, pendingMs int64)
 }
 
-// Deps are what a Driver works with. All are required; Sources has at least one.
+// Deps are what a Driver works with. All are required but Production; Sources has at least one.
 type Deps struct {
 	Engine  upstream.ExecEngine
 	L1      l1View
@@ -99,6 +98,8 @@ type Deps struct {
 	Log     log.Logger
 	// Fatal is told of an error that the node cannot go on with.
 	Fatal func(error)
+	// Production makes blocks; nil for a node that only follows.
+	Production *Production
 }
 
 // Driver is the rollup driver of follow mode. Its methods may be called from any goroutine unless they say otherwise.
@@ -116,6 +117,7 @@ type Driver struct {
 	fatal   func(error)
 
 	controller *engine.Controller
+	producer   producer
 	pollers    []*poller
 	reports    chan report
 	// court belongs to the judge's goroutine, which shows it in shown.
@@ -128,6 +130,7 @@ type Driver struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	start  sync.Once
+	close  sync.Once
 }
 
 // New makes a driver that has yet to Start. It calls nobody.
@@ -155,25 +158,36 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		reports: make(chan report),
 		again:   make(chan struct{}, 1),
 	}
+	role, produce := d.production(deps.Production)
 	controller, err := engine.New(engine.Config{
 		Rollup: cfg.Rollup, ELSync: cfg.ELSync, PollPeriod: cfg.PollInterval,
 		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
 	}, engine.Deps{
 		Engine: deps.Engine, L1: origins{deps.L1}, Observer: &gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain},
-		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log,
+		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log, Role: role,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.controller = controller
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.controller, d.producer = controller, produce(d.ctx, controller)
 	names := uniqueNames(deps.Sources)
 	d.court = newCourt(names)
 	d.showState()
 	for rank, source := range deps.Sources {
 		d.pollers = append(d.pollers, d.newPoller(rank, source))
 	}
-	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// production makes the choice between making blocks and only following: the role of the engine controller, and the
+// producer on top of it.
+func (d *Driver) production(setup *Production) (engine.Role, func(context.Context, *engine.Controller) producer) {
+	if setup == nil {
+		return engine.Verifier{}, func(context.Context, *engine.Controller) producer { return noProducer() }
+	}
+	f := &factory{setup: *setup, cfg: d.cfg.Rollup, l1: d.l1, clock: d.clock, log: d.log}
+	return f.role(d.cfg.Quorum), f.producer
 }
 
 // defaultMaxLag is ten L1 blocks of mainnet, the distance at which proxyd gives a consensus node up.
@@ -224,8 +238,11 @@ type origins struct{ l1 l1View }
 func (o origins) Canonical(id eth.BlockID) follow.L1Answer { return o.l1.Window().Canonical(id) }
 
 // Start begins to drive. It returns at once; a second call does nothing.
-func (d *Driver) Start() error {
+func (d *Driver) Start() (err error) {
 	d.start.Do(func() {
+		if err = d.producer.start(d.ctx); err != nil {
+			return
+		}
 		d.log.Info("Starting driver", "mode", "follow", "sources", len(d.pollers), "poll_interval", d.cfg.PollInterval)
 		d.wg.Go(func() {
 			if err := d.controller.Run(d.ctx); err != nil {
@@ -233,17 +250,23 @@ func (d *Driver) Start() error {
 			}
 		})
 		d.wg.Go(d.judgeReports)
+		d.wg.Go(func() {
+			if err := d.producer.run(d.ctx); err != nil {
+				d.fatal(err)
+			}
+		})
 		for _, p := range d.pollers {
 			d.wg.Go(func() { p.run(d.ctx) })
 		}
 	})
-	return nil
+	return err
 }
 
 // Close stops everything that Start began and waits for it. It works without Start, and more than once.
 func (d *Driver) Close() error {
 	d.cancel()
 	d.wg.Wait()
+	d.close.Do(d.producer.Close)
 	return nil
 }
 
@@ -287,24 +310,28 @@ func (d *Driver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
 // ResetDerivationPipeline always fails with ErrNoDerivation.
 func (d *Driver) ResetDerivationPipeline(context.Context) error { return ErrNoDerivation }
 
-// StartSequencer always fails: the node does not sequence.
-func (d *Driver) StartSequencer(context.Context, common.Hash) error {
-	return sequencing.ErrSequencerNotEnabled
+// StartSequencer begins to make blocks on the given head, which has to be the own unsafe head.
+func (d *Driver) StartSequencer(ctx context.Context, head common.Hash) error {
+	return d.producer.Start(ctx, head)
 }
 
-// StopSequencer always fails: the node does not sequence.
-func (d *Driver) StopSequencer(context.Context) (common.Hash, error) {
-	return common.Hash{}, sequencing.ErrSequencerNotEnabled
+// StopSequencer ends the making of blocks and returns the unsafe head.
+func (d *Driver) StopSequencer(ctx context.Context) (common.Hash, error) { return d.producer.Stop(ctx) }
+
+// SequencerActive tells whether blocks are made.
+func (d *Driver) SequencerActive(context.Context) (bool, error) { return d.producer.Active(), nil }
+
+// OverrideLeader makes this sequencer lead whatever the conductor says.
+func (d *Driver) OverrideLeader(ctx context.Context) error { return d.producer.OverrideLeader(ctx) }
+
+// ConductorEnabled tells whether there is a conductor.
+func (d *Driver) ConductorEnabled(ctx context.Context) (bool, error) {
+	return d.producer.ConductorEnabled(ctx), nil
 }
 
-// SequencerActive is false.
-func (d *Driver) SequencerActive(context.Context) (bool, error) { return false, nil }
-
-// OverrideLeader always fails: the node does not sequence.
-func (d *Driver) OverrideLeader(context.Context) error { return sequencing.ErrSequencerNotEnabled }
-
-// ConductorEnabled is false.
-func (d *Driver) ConductorEnabled(context.Context) (bool, error) { return false, nil }
-
-// SetRecoverMode has no effect without a sequencer.
-func (d *Driver) SetRecoverMode(context.Context, bool) error { return nil }
+// SetRecoverMode switches between blocks as usual and empty ones that catch up with L1. It has no effect without a
+// sequencer.
+func (d *Driver) SetRecoverMode(_ context.Context, mode bool) error {
+	d.producer.SetRecoverMode(mode)
+	return nil
+}

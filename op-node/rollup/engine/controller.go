@@ -82,7 +82,7 @@ type Deps struct {
 	Clock    clock.Clock
 	Log      log.Logger
 	// Role is what the node does with its head: Verifier, which is what nil means, or a Sequencer.
-	Role role
+	Role Role
 }
 
 // Controller drives the execution engine. Run owns its state; the other methods may be called from any goroutine.
@@ -94,7 +94,7 @@ type Controller struct {
 	metrics  Metrics
 	clock    clock.Clock
 	log      log.Logger
-	role     role
+	role     Role
 
 	queue    *queue
 	inbox    *inbox

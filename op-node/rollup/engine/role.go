@@ -13,9 +13,9 @@ import (
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
-// role is what the unsafe head is to this node: something to follow with, or something to build on as well. One is
+// Role is what the unsafe head is to this node: something to follow with, or something to build on as well. One is
 // chosen at assembly: Verifier or Sequencer. The methods are called in the goroutine of Run alone.
-type role interface {
+type Role interface {
 	// reorged names, as upstream's metric does, a move of the head onto a target; it is empty for a move that left
 	// nothing behind. kept tells whether the former head is on the target's chain.
 	reorged(move follow.Case, kept func() bool) string

@@ -22,7 +22,9 @@ type candidate struct {
 	status   follow.Status
 	at       time.Time
 	answered bool
-	lineage  sources.Lineage
+	// heard tells that the source was asked at least once, whatever came of it.
+	heard   bool
+	lineage sources.Lineage
 	// history is what the source itself said last of what was accepted: a source is held to its own word, so that one
 	// that is a moment behind another is not taken for one that replays the past.
 	history follow.Applied
@@ -58,6 +60,8 @@ func (d *Driver) judgeReports() {
 		case r := <-d.reports:
 			if d.take(r) {
 				d.hearing(r.rank)
+			} else {
+				d.decide(d.controller.Snapshot().Applied(), false)
 			}
 		case <-d.again:
 			d.rehear()
@@ -70,7 +74,7 @@ func (d *Driver) judgeReports() {
 // take notes what a poller brought, and tells whether there is a status to judge.
 func (d *Driver) take(r report) bool {
 	c := &d.court.candidates[r.rank]
-	c.lineage = r.lineage
+	c.lineage, c.heard = r.lineage, true
 	d.metrics.RecordPoll(c.name, r.took, r.err == nil)
 	switch {
 	case d.ctx.Err() != nil:
@@ -129,13 +133,18 @@ func (d *Driver) hearing(rank int) {
 	d.note(c, verdict.Reason(), nil)
 	if target, ok := verdict.Accepted(); ok {
 		c.history = target.Applied()
-		d.decide(applied)
+		d.decide(applied, true)
 	}
 }
 
-// decide hands the target to the controller that the sources together stand for.
-func (d *Driver) decide(applied follow.Applied) {
+// decide hands the target to the controller that the sources together stand for. Without news, that is after a source
+// failed, it only does so if the choice falls on another source: what is no news must not look fresh.
+func (d *Driver) decide(applied follow.Applied, news bool) {
 	now := d.clock.Now()
+	if d.court.followed == follow.NoSource && d.clock.Since(d.startedAt) < d.cfg.PollInterval &&
+		slices.ContainsFunc(d.court.candidates, func(c candidate) bool { return !c.heard }) {
+		return // at start the place in the list decides, not who is quickest
+	}
 	var votes []follow.Vote
 	for rank := range d.court.candidates {
 		c := &d.court.candidates[rank]
@@ -150,8 +159,9 @@ func (d *Driver) decide(applied follow.Applied) {
 	choice := follow.Agree(d.policy, votes, d.court.followed, applied, func(number uint64) follow.Lookup {
 		return d.own.at(d.ctx, number)
 	})
+	changed := choice.Source != d.court.followed
 	d.noteChoice(choice)
-	if choice.Reason == follow.None {
+	if choice.Reason == follow.None && (news || changed) {
 		d.controller.Follow(choice.Target)
 	}
 }
@@ -213,14 +223,14 @@ func (d *Driver) noteChoice(choice follow.Choice) {
 		}
 		court.conflicts = choice.Conflicts
 	}
-	if choice.Reason != court.reason {
+	if choice.Reason != court.reason && len(court.candidates) > 1 {
 		if choice.Reason == follow.None {
 			d.log.Info("Sources carry the labels again", "was", court.reason)
 		} else {
 			d.log.Warn("Labels hold", "reason", choice.Reason, "text", choice.Reason.Text(), "quorum", d.policy.Quorum)
 		}
-		court.reason = choice.Reason
 	}
+	court.reason = choice.Reason
 }
 
 func (d *Driver) sourceName(rank int) string {

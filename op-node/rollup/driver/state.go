@@ -112,7 +112,7 @@ func (d *Driver) Ready() (ready bool, why string) {
 		return true, ""
 	case snap.Outcome.Reason != follow.None:
 		return false, describe(snap.Outcome.Reason)
-	case shown.reason != follow.None:
+	case shown.reason != follow.None && d.policy.Quorum > 1:
 		return false, describe(shown.reason)
 	}
 	for _, c := range shown.candidates {

@@ -1,0 +1,246 @@
+package driver
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// in runs a story in a synctest bubble: its time is simulated, and a goroutine that outlives the follower's Close fails
+// the test.
+func in(t *testing.T, story func(t *testing.T)) { synctest.Test(t, story) }
+
+func TestFollowsOneSource(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(time.Minute)
+		w.requireFollowing()
+		w.requireUnsafe()
+		calls, polls := w.l1Calls, a.count()
+		w.run(10 * time.Minute)
+		w.requireFollowing()
+		require.Equal(t, calls, w.l1Calls, "in steady state following costs no L1 call")
+		require.LessOrEqual(t, a.count()-polls, 151, "one poll in two block times on average")
+		require.Equal(t, 1, a.most)
+		status, err := w.driver.SyncStatus(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, status.LocalSafeL2, status.PendingSafeL2)
+		require.Equal(t, w.chain.L1().Block(w.l1Head()).Ref, status.HeadL1)
+		require.GreaterOrEqual(t, status.CurrentL1.Number+1, w.l1Head())
+	})
+}
+
+func TestStalledSource(t *testing.T) { // T10, T11
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(2 * time.Minute)
+		say := a.say
+		a.does(nil)
+		before := w.labels()
+		for range 60 {
+			w.run(time.Second)
+			w.requireUnsafe()
+		}
+		require.LessOrEqual(t, w.labels().Safe.Number, before.Safe.Number+6)
+		ready, why := w.driver.Ready()
+		require.False(t, ready)
+		require.Contains(t, why, "fetch_failed")
+		require.Equal(t, 1, a.most, "one request in flight")
+		a.does(say)
+		w.run(30 * time.Second)
+		w.requireFollowing()
+	})
+}
+
+func TestFailover(t *testing.T) { // T19
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.honest("a"), w.honest("b")
+		w.follow(Config{}, a, b)
+		w.run(time.Minute)
+		require.Equal(t, "a", w.driver.State().Followed)
+		a.down()
+		// The last word of a counts for three polls, and then it is b's turn.
+		w.run(12*time.Second + 12*time.Second)
+		require.Equal(t, "b", w.driver.State().Followed)
+		w.run(time.Minute)
+		w.requireFollowing()
+		require.Positive(t, w.metrics.of("a", "fetch_failed"))
+	})
+}
+
+func TestQuorumWithLiar(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		fork := w.chain.L2().Fork("x", 0)
+		liar := &fake{name: "liar", w: w}
+		w.follow(Config{Quorum: 2}, liar.does(func() (follow.Status, error) { return w.version(fork, w.l1Head()), nil }),
+			w.honest("b"), w.honest("c"))
+		w.run(5 * time.Minute)
+		w.requireFollowing()
+		require.Positive(t, w.metrics.disagreements)
+		require.NotEmpty(t, w.driver.State().Disagreements)
+		require.Empty(t, w.driver.State().Followed, "no single source is followed")
+	})
+}
+
+func TestNoQuorum(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.honest("a"), w.honest("b")
+		w.follow(Config{Quorum: 2}, a, b)
+		w.run(2 * time.Minute)
+		w.requireFollowing()
+		a.down()
+		before := w.labels()
+		w.run(time.Minute)
+		require.LessOrEqual(t, w.labels().Safe.Number, before.Safe.Number+12)
+		ready, why := w.driver.Ready()
+		require.False(t, ready)
+		require.Contains(t, why, "no_quorum")
+		w.requireUnsafe()
+	})
+}
+
+func TestReplayingSourceMovesNothing(t *testing.T) { // T24
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(3 * time.Minute)
+		old := w.truth(5)
+		a.does(func() (follow.Status, error) { return old, nil })
+		w.run(time.Minute)
+		require.Positive(t, w.metrics.of("a", "regressed"))
+		a.does(w.honest("").say)
+		w.run(30 * time.Second)
+		w.requireFollowing()
+	})
+}
+
+func TestRefusedSources(t *testing.T) {
+	for reason, prepare := range map[string]func(f *fake, w *world){
+		"cycle": func(f *fake, w *world) {
+			f.lineage = func() (sources.Lineage, error) {
+				return sources.Lineage{ID: "b", Path: []string{"b", "c", w.driver.id}}, nil
+			}
+		},
+		"wrong_chain": func(f *fake, w *world) {
+			f.identity = func() (sources.Identity, error) { return sources.Identity{L2ChainID: eth.ChainIDFromUInt64(7)}, nil }
+		},
+		"malformed": func(f *fake, _ *world) {
+			f.does(func() (follow.Status, error) { return follow.Status{}, fmt.Errorf("%w: html", sources.ErrMalformed) })
+		},
+		"incomplete": func(f *fake, _ *world) {
+			f.does(func() (follow.Status, error) { return follow.Status{}, nil })
+		},
+		"l1_mismatch": func(f *fake, w *world) {
+			f.does(func() (follow.Status, error) {
+				s := w.truth(w.l1Head())
+				s.CurrentL1.Hash[0] ^= 1
+				return s, nil
+			})
+		},
+		"l1_behind": func(f *fake, w *world) {
+			f.does(func() (follow.Status, error) { return w.truth(w.l1Head() + 3), nil })
+		},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				w := newWorld(t)
+				f := w.honest("f")
+				prepare(f, w)
+				w.follow(Config{}, f)
+				w.run(time.Minute)
+				require.Positive(t, w.metrics.of("f", reason))
+				require.Zero(t, w.metrics.of("f", "accepted"))
+				require.Zero(t, w.labels().Safe.Number)
+				w.requireUnsafe()
+				ready, why := w.driver.Ready()
+				require.False(t, ready)
+				require.Contains(t, why, reason)
+				require.NotEmpty(t, w.driver.State().Sources[0].Advice)
+			})
+		})
+	}
+}
+
+// TestWhatASourceDoesNotTell: only the status is required.
+func TestWhatASourceDoesNotTell(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.honest("f")
+		refuse := fmt.Errorf("%w: error -32001: rpc method is not whitelisted", sources.ErrFetch)
+		f.identity = func() (sources.Identity, error) { return sources.Identity{}, refuse }
+		f.lineage = func() (sources.Lineage, error) { return sources.Lineage{}, refuse }
+		w.follow(Config{}, f)
+		w.run(time.Minute)
+		w.requireFollowing()
+	})
+}
+
+func TestStatePath(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.honest("f")
+		f.lineage = func() (sources.Lineage, error) { return sources.Lineage{ID: "up", Path: []string{"up", "top"}}, nil }
+		w.follow(Config{}, f)
+		w.run(time.Minute)
+		s := w.driver.State()
+		require.Equal(t, []string{s.ID, "up", "top"}, s.Path)
+		require.Equal(t, "f", s.Followed)
+		require.True(t, s.Ready)
+		require.Equal(t, "following", s.Phase)
+		require.Equal(t, "accepted", s.Sources[0].Reason)
+		require.NotEmpty(t, s.Applied.CurrentL1.Hash)
+	})
+}
+
+func TestSourcesOfOneNameAreToldApart(t *testing.T) {
+	require.Equal(t, []string{"a", "b", "a#3"}, uniqueNames([]Source{&fake{name: "a"}, &fake{name: "b"}, &fake{name: "a"}}))
+}
+
+func TestHistory(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		mute, f := w.honest("mute"), w.honest("f")
+		w.follow(Config{}, mute, f)
+		w.run(2 * time.Minute)
+		history := NewHistory(w.driver.cfg, Deps{Sources: []Source{mute, f}, L1: w.view, Engine: w.el})
+		true5 := sources.SafeHead{L1: w.chain.L1().Block(5).ID(), L2: w.chain.Block(18).ID()}
+		for name, c := range map[string]struct {
+			answer sources.SafeHead
+			err    error
+			want   error
+		}{
+			"confirmed":                   {answer: true5},
+			"another L1 block":            {answer: sources.SafeHead{L1: eth.BlockID{Number: 5, Hash: [32]byte{1}}, L2: true5.L2}, want: safedb.ErrNotEnabled},
+			"another L2 block":            {answer: sources.SafeHead{L1: true5.L1, L2: eth.BlockID{Number: 18, Hash: [32]byte{1}}}, want: safedb.ErrNotEnabled},
+			"recorded later than asked":   {answer: sources.SafeHead{L1: w.chain.L1().Block(7).ID(), L2: true5.L2}, want: safedb.ErrNotEnabled},
+			"the source has no entry":     {err: fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrNotFound), want: safedb.ErrNotFound},
+			"the source keeps no records": {err: sources.ErrFetch, want: safedb.ErrNotEnabled},
+		} {
+			f.history = func(uint64) (sources.SafeHead, error) { return c.answer, c.err }
+			l1, l2, err := history.SafeHeadAtL1(t.Context(), 6)
+			require.ErrorIs(t, err, c.want, name)
+			if c.want == nil {
+				require.NoError(t, err, name)
+				require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2}, name)
+			}
+		}
+		_, _, err := history.L1AtSafeHead(t.Context(), 18)
+		require.ErrorIs(t, err, safedb.ErrNotEnabled)
+	})
+}

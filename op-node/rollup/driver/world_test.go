@@ -1,0 +1,277 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum-optimism/optimism/op-service/clock"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/ethereum-optimism/optimism/op-service/testlog"
+	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/l1chain"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// world is a rollup with an L1 block every 12 s and an L2 block every 2 s, on the time of a synctest bubble, and one
+// follower in it. What honest sources say follows from the time.
+type world struct {
+	t       *testing.T
+	chain   *modelel.Chain
+	el      *modelel.EL
+	view    *l1chain.View
+	l1Calls int
+	driver  *Driver
+	metrics *counts
+	start   time.Time
+
+	// lowest is checked by watch: no label may fall below it.
+	seen follow.Labels
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now()}
+	w.el = w.chain.NewEL()
+	return w
+}
+
+// follow makes the follower and starts it. Payloads and L1 heads arrive from then on.
+func (w *world) follow(cfg Config, list ...Source) {
+	t := w.t
+	logger := testlog.Logger(t, slog.LevelError)
+	view, err := l1chain.New(l1chain.Config{}, w, logger, l1chain.NullMetrics{}, clock.SystemClock)
+	require.NoError(t, err)
+	w.view = view
+	cfg.Rollup, cfg.EngineTimeout = w.chain.RollupConfig(), time.Second
+	w.driver, err = New(cfg, Deps{
+		Engine: w.el, L1: view, Sources: list, Metrics: w.metrics, Clock: clock.SystemClock, Log: logger,
+		Fatal: func(err error) { t.Errorf("fatal: %v", err) },
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.driver.Start())
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { w.beat(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		require.NoError(t, w.driver.Close())
+	})
+}
+
+// beat lets the chains grow.
+func (w *world) beat(ctx context.Context) {
+	ticker := time.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	for {
+		l1, l2 := w.l1Head(), w.l2Head()
+		w.driver.OnL1Head(ctx, w.chain.L1().Block(l1).Ref)
+		if l2 > 0 {
+			w.driver.OnUnsafeL2Payload(ctx, w.chain.Block(l2).Envelope)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *world) l1Head() uint64 { return uint64(time.Since(w.start) / (12 * time.Second)) }
+func (w *world) l2Head() uint64 { return uint64(time.Since(w.start) / (2 * time.Second)) }
+
+// Fetch answers for L1.
+func (w *world) Fetch(_ context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
+	w.l1Calls++
+	refs := make([]eth.L1BlockRef, len(numbers))
+	for i, n := range numbers {
+		if n <= w.l1Head() {
+			refs[i] = w.chain.L1().Block(n).Ref
+		}
+	}
+	return refs, nil
+}
+
+// truth is what a deriving node says when it has digested L1 up to a block: batches land two L1 blocks late, and L1
+// finalizes after four more.
+func (w *world) truth(l1 uint64) follow.Status { return w.version(w.chain.L2(), l1) }
+
+func (w *world) version(branch *modelel.Branch, l1 uint64) follow.Status {
+	at := func(back uint64) eth.L2BlockRef {
+		if l1 < back {
+			return branch.Block(0).Ref
+		}
+		return branch.Block(6 * (l1 - back)).Ref
+	}
+	return follow.Status{LocalSafe: at(2), Safe: at(2), Finalized: at(6), CurrentL1: w.chain.L1().Block(l1).Ref}
+}
+
+// run lets time pass and checks every second that no label went back and that all are on the true chain.
+func (w *world) run(d time.Duration) {
+	w.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(time.Second)
+		synctest.Wait()
+		now := w.labels()
+		for _, ref := range []eth.L2BlockRef{now.LocalSafe.L2BlockRef, now.Safe.L2BlockRef, now.Finalized.L2BlockRef} {
+			require.Equal(w.t, w.chain.Block(ref.Number).Ref, ref, "a false label")
+		}
+		require.GreaterOrEqual(w.t, now.LocalSafe.Number, w.seen.LocalSafe.Number, "local-safe went back")
+		require.GreaterOrEqual(w.t, now.Safe.Number, w.seen.Safe.Number, "safe went back")
+		require.GreaterOrEqual(w.t, now.Finalized.Number, w.seen.Finalized.Number, "finalized went back")
+		w.seen = now
+	}
+}
+
+func (w *world) labels() follow.Labels { return w.driver.controller.Snapshot().Heads.Labels }
+
+// requireFollowing checks that the labels are what the truth was one L1 block ago, at least.
+func (w *world) requireFollowing() {
+	w.t.Helper()
+	truth := w.truth(w.l1Head() - 1)
+	require.GreaterOrEqual(w.t, w.labels().Safe.Number, truth.Safe.Number)
+	require.GreaterOrEqual(w.t, w.labels().Finalized.Number, truth.Finalized.Number)
+	ready, why := w.driver.Ready()
+	require.True(w.t, ready, why)
+}
+
+// requireUnsafe checks that the unsafe head is the newest block.
+func (w *world) requireUnsafe() {
+	w.t.Helper()
+	require.GreaterOrEqual(w.t, w.driver.controller.Snapshot().Heads.Unsafe.Number+1, w.l2Head())
+}
+
+// fake is a source whose answer can be changed at any time.
+type fake struct {
+	name string
+	w    *world
+
+	mu       sync.Mutex
+	say      func() (follow.Status, error)
+	lineage  func() (sources.Lineage, error)
+	identity func() (sources.Identity, error)
+	history  func(l1 uint64) (sources.SafeHead, error)
+	polls    int
+	inFlight int
+	most     int
+}
+
+// honest is a source that shows the truth, a moment after each L1 block.
+func (w *world) honest(name string) *fake {
+	f := &fake{name: name, w: w}
+	f.does(func() (follow.Status, error) { return w.truth(w.l1Head()), nil })
+	return f
+}
+
+func (f *fake) does(say func() (follow.Status, error)) *fake {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.say = say
+	return f
+}
+
+func (f *fake) down() {
+	f.does(func() (follow.Status, error) {
+		return follow.Status{}, fmt.Errorf("%w: connection refused", sources.ErrFetch)
+	})
+}
+
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.polls
+}
+
+func (f *fake) Name() string { return f.name }
+
+func (f *fake) Status(ctx context.Context) (follow.Status, error) {
+	f.mu.Lock()
+	f.polls++
+	f.inFlight++
+	f.most = max(f.most, f.inFlight)
+	say := f.say
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.inFlight--
+		f.mu.Unlock()
+	}()
+	if say == nil { // stalled: as the client does, it gives up after its timeout
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+		}
+		return follow.Status{}, fmt.Errorf("%w: timeout", sources.ErrFetch)
+	}
+	return say()
+}
+
+func (f *fake) Identity(context.Context) (sources.Identity, error) {
+	if f.identity != nil {
+		return f.identity()
+	}
+	return sources.IdentityOf(f.w.chain.RollupConfig()), nil
+}
+
+func (f *fake) Lineage(context.Context) (sources.Lineage, error) {
+	if f.lineage != nil {
+		return f.lineage()
+	}
+	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
+}
+
+func (f *fake) SafeHeadAtL1(_ context.Context, l1 uint64) (sources.SafeHead, error) {
+	if f.history != nil {
+		return f.history(l1)
+	}
+	return sources.SafeHead{}, fmt.Errorf("%w: safe head database not enabled", sources.ErrFetch)
+}
+
+func (f *fake) RequiredL1(context.Context, uint64, eth.ChainID) (sources.RequiredL1, bool, error) {
+	return sources.RequiredL1{}, false, errors.Join(sources.ErrFetch, errors.New("safe head database not enabled"))
+}
+
+// counts are metrics that can be asked.
+type counts struct {
+	mu            sync.Mutex
+	verdicts      map[string]int
+	disagreements int
+}
+
+func (c *counts) RecordVerdict(source, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verdicts[source+" "+reason]++
+}
+
+func (c *counts) RecordDisagreement() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.disagreements++
+}
+
+func (c *counts) of(source, reason string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verdicts[source+" "+reason]
+}
+
+func (*counts) RecordTask(string, time.Duration, time.Duration, bool)  {}
+func (*counts) RecordUnsafePayloadsBuffer(uint64, uint64, eth.BlockID) {}
+func (*counts) RecordFollowSourceReorg(string)                         {}
+func (*counts) RecordL1Ref(string, eth.L1BlockRef)                     {}
+func (*counts) RecordL2Ref(string, eth.L2BlockRef)                     {}
+func (*counts) SetDerivationIdle(bool)                                 {}
+func (*counts) RecordFollowSourceRequest(string)                       {}
+func (*counts) RecordPoll(string, time.Duration, bool)                 {}
+func (*counts) RecordSourceHeads(string, follow.Status)                {}
+func (*counts) RecordFollowed(string)                                  {}
+func (*counts) RecordFollowState(bool, uint64, int64)                  {}

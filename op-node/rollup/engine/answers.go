@@ -115,16 +115,26 @@ func judge(status eth.PayloadStatusV1, what string, hash common.Hash) (answer, e
 	}
 }
 
-// blockAt asks for the own canonical block at a number, the recent ones from memory.
+// blockAt asks for the own canonical block at a number, the recent ones from memory. What the engine says counts only as
+// long as it stands on the own chain: it may have moved to a sync target meanwhile, or lost its head.
 func (c *Controller) blockAt(ctx context.Context, number uint64) (follow.Lookup, error) {
 	if ref, ok := c.recent.at(number); ok {
 		return follow.Found(ref), nil
 	}
 	found, err := c.lookUp(ctx, number)
-	if ref, ok := found.Block(); ok && number <= c.state.heads.Unsafe.Number {
+	if err != nil {
+		return found, err
+	}
+	head := c.state.heads.Unsafe.L2BlockRef
+	if at, err := c.lookUp(ctx, head.Number); err != nil {
+		return follow.Failed(), err
+	} else if at != follow.Found(head) {
+		return follow.Failed(), reset(fmt.Errorf("the engine left the chain of its head %s", head))
+	}
+	if ref, ok := found.Block(); ok && number <= head.Number {
 		c.recent.put(ref)
 	}
-	return found, err
+	return found, nil
 }
 
 // lookUp asks the engine for its canonical block at a number.

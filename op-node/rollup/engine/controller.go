@@ -341,6 +341,14 @@ type taskError struct {
 func (e *taskError) Error() string { return e.err.Error() }
 func (e *taskError) Unwrap() error { return e.err }
 
-func temporary(err error) error { return &taskError{severityTemporary, err} }
-func reset(err error) error     { return &taskError{severityReset, err} }
-func critical(err error) error  { return &taskError{severityCritical, err} }
+// temporary leaves the severity of an error that has one.
+func temporary(err error) error {
+	var failure *taskError
+	if errors.As(err, &failure) {
+		return err
+	}
+	return &taskError{severityTemporary, err}
+}
+
+func reset(err error) error    { return &taskError{severityReset, err} }
+func critical(err error) error { return &taskError{severityCritical, err} }

@@ -13,14 +13,20 @@ import (
 // runLoad reads the initial heads. Nothing is walked back and nothing is sent: where the engine stands is where the
 // node goes on.
 func (c *Controller) runLoad(ctx context.Context) error {
-	heads, fresh, err := c.engineHeads(ctx)
+	theirs, err := c.engineHeads(ctx)
 	if err != nil {
 		return temporary(err)
+	}
+	heads := theirs.heads
+	if theirs.astray {
+		if got, err := c.synchronize(ctx, heads); got != answerValid {
+			return temporary(fmt.Errorf("lead the engine back to its finalized block %s (%s): %w", heads.Finalized, got, err))
+		}
 	}
 	c.state.heads = heads
 	c.recent.put(heads.Unsafe.L2BlockRef)
 	phase := PhaseFollowing
-	if c.cfg.ELSync && fresh {
+	if c.cfg.ELSync && theirs.fresh {
 		phase = PhaseAwaiting
 	}
 	c.enter(phase)
@@ -32,37 +38,64 @@ func (c *Controller) runLoad(ctx context.Context) error {
 	return nil
 }
 
-// engineHeads are the engine's own labels. A label that was never set is taken from the next lower one; genesis is
-// final by definition. fresh tells that nothing above genesis was ever labelled.
-func (c *Controller) engineHeads(ctx context.Context) (heads follow.Heads, fresh bool, err error) {
+// standing is where the engine stands by its own labels.
+type standing struct {
+	heads follow.Heads
+	// fresh tells that nothing above genesis was ever labelled.
+	fresh bool
+	// astray tells that the engine's chain does not contain its finalized block: it was led to another one by an update
+	// that it then found inconsistent. The heads are those to lead it back to.
+	astray bool
+}
+
+// engineHeads are the engine's own labels. A label that was never set, or is not on the engine's chain, is taken from the
+// next lower one; genesis is final by definition.
+func (c *Controller) engineHeads(ctx context.Context) (standing, error) {
 	latest, found, err := c.label(ctx, eth.Unsafe)
 	if err != nil {
-		return heads, false, err
+		return standing{}, err
 	} else if !found {
-		return heads, false, errors.New("the execution engine has no head")
+		return standing{}, errors.New("the execution engine has no head")
 	}
+	astray := false
 	finalized, found, err := c.label(ctx, eth.Finalized)
+	if err == nil && found {
+		astray, err = c.offChain(ctx, finalized)
+	} else if err == nil {
+		finalized, err = c.genesis(ctx)
+	}
 	if err != nil {
-		return heads, false, err
-	} else if !found {
-		if finalized, err = c.genesis(ctx); err != nil {
-			return heads, false, err
-		}
+		return standing{}, err
 	}
 	safe, found, err := c.label(ctx, eth.Safe)
 	if err != nil {
-		return heads, false, err
-	} else if !found || safe.Number < finalized.Number {
+		return standing{}, err
+	}
+	if !found || astray || safe.Number < finalized.Number {
+		safe = finalized
+	} else if off, err := c.offChain(ctx, safe); err != nil {
+		return standing{}, err
+	} else if off {
 		safe = finalized
 	}
-	if latest.Number < safe.Number {
+	if astray || latest.Number < safe.Number {
 		latest = safe
 	}
-	return follow.Heads{
-		Unsafe: follow.Unsafe{L2BlockRef: latest},
-		Labels: follow.Labels{LocalSafe: follow.LocalSafe{L2BlockRef: safe}, Safe: follow.Safe{L2BlockRef: safe},
-			Finalized: follow.Finalized{L2BlockRef: finalized}},
-	}, safe.Number <= c.cfg.Rollup.Genesis.L2.Number, nil
+	return standing{
+		heads: follow.Heads{
+			Unsafe: follow.Unsafe{L2BlockRef: latest},
+			Labels: follow.Labels{LocalSafe: follow.LocalSafe{L2BlockRef: safe}, Safe: follow.Safe{L2BlockRef: safe},
+				Finalized: follow.Finalized{L2BlockRef: finalized}},
+		},
+		fresh:  safe.Number <= c.cfg.Rollup.Genesis.L2.Number,
+		astray: astray,
+	}, nil
+}
+
+// offChain tells that the engine's chain has another block at the number, or none.
+func (c *Controller) offChain(ctx context.Context, ref eth.L2BlockRef) (bool, error) {
+	have, err := c.lookUp(ctx, ref.Number)
+	return have != follow.Found(ref), err
 }
 
 // genesis is the engine's first block of the rollup, if it is the right one; unknown while the engine lacks it.
@@ -77,69 +110,77 @@ func (c *Controller) genesis(ctx context.Context) (eth.L2BlockRef, error) {
 
 // runReset finds out where the engine is after it lost or moved blocks, and tells it the heads again.
 func (c *Controller) runReset(ctx context.Context) error {
-	if err := c.reread(ctx); err != nil {
-		return err
-	}
-	switch got, err := c.synchronize(ctx, c.state.heads); got {
-	case answerValid:
-		c.publish()
-		// The engine may stand on a branch whose L1 origin is gone.
-		c.post(KindRewind)
-		if c.timers[KindInsert].at.IsZero() { // else it is an insert that led here, and it waits for its turn
-			c.post(KindInsert)
-		}
-		return nil
-	case answerSyncing:
-		return temporary(fmt.Errorf("engine answers SYNCING to its own head %s", c.state.heads.Unsafe))
-	default:
+	if err := c.realign(ctx); err != nil {
 		return temporary(err)
 	}
+	// The engine may stand on a branch whose L1 origin is gone.
+	c.post(KindRewind)
+	if c.timers[KindInsert].at.IsZero() { // else it is an insert that led here, and it waits for its turn
+		c.post(KindInsert)
+	}
+	return nil
 }
 
-// reread sets the heads to what the engine still has of them. Labels that are on its chain stay; if its chain left them
-// but it has the block, the local-safe head becomes the unsafe head; labels it lost become its own.
-func (c *Controller) reread(ctx context.Context) error {
-	c.recent.clear()
-	theirs, _, err := c.engineHeads(ctx)
+// realign finds out what the engine still has of the heads, and leads it there. Until it acknowledges that, nothing
+// changes here.
+func (c *Controller) realign(ctx context.Context) error {
+	heads, err := c.remaining(ctx)
 	if err != nil {
-		return temporary(err)
+		return err
 	}
-	heads := c.state.heads
-	localSafe := heads.LocalSafe.L2BlockRef
-	at, err := c.lookUp(ctx, localSafe.Number)
-	if err != nil {
-		return temporary(err)
-	}
-	switch kept, err := c.keeps(ctx, localSafe, at); {
-	case err != nil:
-		return temporary(err)
-	case at == follow.Found(localSafe) && theirs.Unsafe.Number >= localSafe.Number:
-		heads.Unsafe = theirs.Unsafe
-	case kept:
-		heads.Unsafe = follow.Unsafe{L2BlockRef: localSafe}
+	got, err := c.synchronize(ctx, heads)
+	switch got {
+	case answerValid:
+	case answerSyncing:
+		return fmt.Errorf("engine answers SYNCING to its own head %s", heads.Unsafe)
 	default:
-		c.log.Error("The execution engine lost blocks that it had acknowledged", "local_safe", localSafe,
-			"engine_unsafe", theirs.Unsafe, "engine_safe", theirs.Safe, "engine_finalized", theirs.Finalized)
-		heads = theirs
-		c.state.currentL1 = eth.L1BlockRef{} // it belongs to labels that are gone
+		return err
 	}
 	if heads != c.state.heads {
 		c.log.Warn("Read the heads of the execution engine again", "old_unsafe", c.state.heads.Unsafe, "unsafe", heads.Unsafe,
-			"local_safe", heads.LocalSafe)
+			"old_local_safe", c.state.heads.LocalSafe, "local_safe", heads.LocalSafe)
+	}
+	if heads.Labels != c.state.heads.Labels {
+		c.state.currentL1 = eth.L1BlockRef{} // it belongs to labels that are gone
 	}
 	c.state.heads = heads
+	c.recent.clear()
 	c.recent.put(heads.Unsafe.L2BlockRef)
 	c.publish()
 	return nil
 }
 
-// keeps tells whether the engine has a block, given what its chain has at that number.
-func (c *Controller) keeps(ctx context.Context, ref eth.L2BlockRef, at follow.Lookup) (bool, error) {
-	if at == follow.Found(ref) {
-		return true, nil
+// remaining is what the engine has of the heads. As long as it has the local-safe head, the labels stay, and so does the
+// unsafe head if the engine has it; else that becomes the head of the engine's chain, if it contains the local-safe
+// head, or the local-safe head itself. Once the engine lost the local-safe head, its own labels are what is left.
+func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
+	heads := c.state.heads
+	_, hasSafe, err := c.blockByHash(ctx, heads.LocalSafe.Hash)
+	if err != nil {
+		return heads, err
 	}
-	_, found, err := c.blockByHash(ctx, ref.Hash)
-	return found, err
+	if hasSafe {
+		_, hasUnsafe, err := c.blockByHash(ctx, heads.Unsafe.Hash)
+		if err != nil || hasUnsafe {
+			return heads, err
+		}
+	}
+	theirs, err := c.engineHeads(ctx)
+	if err != nil {
+		return heads, err
+	}
+	if !hasSafe {
+		c.log.Error("The execution engine lost blocks that it had acknowledged", "local_safe", heads.LocalSafe,
+			"engine_unsafe", theirs.heads.Unsafe, "engine_safe", theirs.heads.Safe, "engine_finalized", theirs.heads.Finalized)
+		return theirs.heads, nil
+	}
+	off, err := c.offChain(ctx, heads.LocalSafe.L2BlockRef)
+	if off || theirs.astray || theirs.heads.Unsafe.Number < heads.LocalSafe.Number {
+		heads.Unsafe = follow.Unsafe{L2BlockRef: heads.LocalSafe.L2BlockRef}
+	} else {
+		heads.Unsafe = theirs.heads.Unsafe
+	}
+	return heads, err
 }
 
 // runRewind walks back, if there is reason to.

@@ -64,6 +64,11 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 		c.dropStale(target)
 		return nil
 	}
+	if c.contradicted(target) {
+		c.dropPendingTarget()
+		c.report(Outcome{Case: follow.CaseRefused, Reason: follow.L1Contradicts})
+		return nil
+	}
 	local, err := c.localFacts(ctx, target)
 	if err != nil {
 		return c.unanswered(err)
@@ -97,6 +102,17 @@ func (c *Controller) applied() follow.Applied {
 	return follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
 }
 
+// contradicted tells that L1 has left a block that the target refers to since it was judged.
+func (c *Controller) contradicted(target follow.Target) bool {
+	l := target.Labels()
+	for _, id := range []eth.BlockID{l.LocalSafe.L1Origin, l.Safe.L1Origin, l.Finalized.L1Origin, target.CurrentL1().ID()} {
+		if c.l1.Canonical(id) == follow.L1Mismatch {
+			return true
+		}
+	}
+	return false
+}
+
 // dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
 // brings its status again.
 func (c *Controller) dropStale(target follow.Target) {
@@ -123,14 +139,14 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 	case answerInconsistent:
 		c.dropPendingTarget()
 		if replan {
-			if err := c.reread(ctx); err != nil {
-				return err
+			if err := c.realign(ctx); err != nil {
+				return reset(err) // the engine may have moved already
 			}
 			return c.attempt(ctx, target, false)
 		}
 		c.log.Error("The execution engine finds the labels inconsistent", "target", target.Labels().LocalSafe, "err", err)
 		c.report(Outcome{Case: plan.Case, Reason: follow.EngineInconsistent})
-		return nil
+		return c.goBack(ctx) // op-geth moves the head before it looks at the labels
 	default:
 		return c.unanswered(err)
 	}
@@ -144,7 +160,6 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	}
 	var action string
 	if plan.Case != follow.CaseConsolidate {
-		c.recent.clear()
 		if !proven {
 			if reason, err := c.verifyOnChain(ctx, target); err != nil {
 				return c.unanswered(err)
@@ -158,12 +173,16 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 			c.log.Warn("Reorg onto the chain of the source", "old_unsafe", c.state.heads.Unsafe, "new_unsafe", plan.Heads.Unsafe,
 				"old_local_safe", c.state.heads.LocalSafe)
 		}
+		c.recent.clear()
 		c.dropPending()
 	}
 	c.dropPendingTarget()
 	c.state.currentL1, c.state.staged = target.CurrentL1(), nil
 	c.state.appliedAt = c.clock.Now()
 	c.state.outcome = Outcome{Case: plan.Case, At: c.state.appliedAt}
+	if plan.Heads.LocalSafe.Number < c.state.heads.LocalSafe.Number {
+		c.post(KindRewind) // blocks that are unsafe again may stand on an L1 fork
+	}
 	c.commit(plan.Heads)
 	if action != "" {
 		c.confirmReset()

@@ -1,13 +1,12 @@
 package config
 
 import (
-	"time"
-
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
 

@@ -66,7 +66,6 @@ func TestBadInput(t *testing.T) {
 		{"beacon missing", []string{"--l1.beacon="}, []string{"l1.beacon is required", "--l1.beacon.ignore"}},
 		{"beacon header", []string{"--l1.beacon-header=hunter2"}, []string{"--l1.beacon-header", "Key: Value"}},
 
-		{"follow and sequence", []string{"--l2.follow.source=http://a:1", "--sequencer.enabled"}, []string{"--sequencer.enabled", "--l2.follow.source=http://a:1"}},
 		{"a source twice", []string{"--l2.follow.source=http://a:1,http://b:1,http://a:1"}, []string{"--l2.follow.source=http://a:1", "twice"}},
 		{"quorum above the sources", []string{"--l2.follow.source=http://a:1,http://b:1", "--l2.follow.quorum=3"}, []string{"--l2.follow.quorum=3", "from 1 to 2"}},
 		{"no quorum", []string{"--l2.follow.source=http://a:1", "--l2.follow.quorum=0"}, []string{"--l2.follow.quorum=0"}},

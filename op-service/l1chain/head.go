@@ -43,7 +43,6 @@ func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
 	}
 	v.detached = err != nil
 	if change.Reorged {
-		v.log.Info("L1 reorg", "head", change.Head, "ancestor", change.Ancestor, "depth", change.Depth)
 		v.metrics.RecordL1ReorgDepth(change.Depth)
 	}
 	return change

@@ -66,7 +66,6 @@ func TestOnHead(t *testing.T) {
 			require.Equal(t, test.want.Head, r.Refs().Head)
 			if test.want.Reorged {
 				require.Equal(t, []uint64{test.want.Depth}, r.metrics.depths)
-				require.Equal(t, 1, r.logged("L1 reorg"))
 			} else {
 				require.Empty(t, r.metrics.depths)
 			}

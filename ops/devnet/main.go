@@ -37,6 +37,8 @@ func newApp() *cli.App {
 		Name:            "devnet",
 		Usage:           "an OP Stack in one process, followed by op-node",
 		HideHelpCommand: true,
+		// A comma in a flag for the followers is the follower's.
+		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "op-node", Value: "bin/op-node", Usage: "the op-node `PROGRAM` to run as follower"},
 			&cli.BoolFlag{Name: "check", Usage: "end by itself: status 0 once every label has been mirrored and stayed so, else 1"},

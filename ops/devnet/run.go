@@ -27,7 +27,12 @@ func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 		}
 	}
 	var cleanup closer.Closer
-	defer func() { err = errors.Join(err, cleanup.Close()) }()
+	defer func() {
+		err = errors.Join(err, cleanup.Close())
+		if err != nil && cfg.dir == "" {
+			err = fmt.Errorf("%w\n--dir=DIRECTORY keeps the logs of a run", err)
+		}
+	}()
 	if cfg.stack.Dir, err = workDir(cfg.dir, &cleanup); err != nil {
 		return err
 	}

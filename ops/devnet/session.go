@@ -167,9 +167,9 @@ func (s *session) draw(now time.Time) {
 func state(v mirror.Verdict) string {
 	switch {
 	case v.Failed():
-		return fmt.Sprintf("%d violations", len(v.Violations))
+		return fmt.Sprintf("WRONG: %d", len(v.Violations))
 	case len(v.Missing) > 0:
-		return fmt.Sprintf("%d labels to mirror", len(v.Missing))
+		return fmt.Sprintf("missing: %d", len(v.Missing))
 	default:
 		return fmt.Sprintf("all mirrored for %s", v.Settled.Round(time.Second))
 	}

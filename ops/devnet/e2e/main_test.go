@@ -22,8 +22,12 @@ import (
 	"github.com/lightcl/op-node/ops/devnet/watch"
 )
 
-// binary is the op-node under test.
-var binary string
+var (
+	// binary is the op-node under test.
+	binary string
+	// tempDir holds what is built.
+	tempDir string
+)
 
 var (
 	prebuilt = flag.String("op-node", "", "the op-node `program` under test; empty is to build it")
@@ -37,31 +41,37 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	log.SetDefault(log.NewLogger(log.DiscardHandler())) // parts of the fake L1 know no other
-	if binary = *prebuilt; binary != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "devnet-e2e-")
-	if err != nil {
+	var err error
+	if tempDir, err = os.MkdirTemp("", "devnet-e2e-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "op-node")
-	if err := build(binary); err != nil {
+	defer os.RemoveAll(tempDir)
+	if binary, err = opNode(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
-func build(path string) error {
-	args := []string{"build", "-o", path}
-	if *raceNode {
-		args = append(args, "-race")
+// opNode is the path of the program under test.
+func opNode() (string, error) {
+	if *prebuilt != "" {
+		return filepath.Abs(*prebuilt)
 	}
-	cmd := exec.Command("go", append(args, "github.com/lightcl/op-node/op-node/cmd")...)
+	path := filepath.Join(tempDir, "op-node")
+	args := []string{"github.com/lightcl/op-node/op-node/cmd"}
+	if *raceNode {
+		args = append([]string{"-race"}, args...)
+	}
+	return path, build(path, args...)
+}
+
+// build compiles a program; the last argument is its package.
+func build(path string, args ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-o", path}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build op-node: %w\n%s", err, out)
+		return fmt.Errorf("go build %s: %w\n%s", args[len(args)-1], err, out)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestL1ReorgIsFollowedByAll(t *testing.T) {
 	waitFor(t, safeTimeout, "safe and a few L1 blocks", func() bool {
 		return heads(t, s.Source())[mirror.Safe].Number > 3 && s.L1().Head().Number > 5
 	})
-	ancestor, abandoned, err := s.L1().Reorg(t.Context(), 3)
+	ancestor, abandoned, err := s.L1().Reorg(3)
 	require.NoError(t, err)
 	require.Equal(t, abandoned.Number-3, ancestor.Number)
 	before := heads(t, s.Source())[mirror.Safe].Number
@@ -62,10 +62,26 @@ func TestL1ReorgIsFollowedByAll(t *testing.T) {
 		return ok && block.Hash == safe.Hash
 	})
 
-	_, _, err = s.L1().Reorg(t.Context(), 100)
+	_, _, err = s.L1().Reorg(100)
 	require.ErrorContains(t, err, "would cross finalized")
 	head := s.L1().Head().Number
 	waitFor(t, 20*time.Second, "L1 goes on after a refused reorg", func() bool { return s.L1().Head().Number > head })
+}
+
+func TestPausedL1StopsL1Only(t *testing.T) {
+	t.Parallel()
+	s := startStack(t, nil)
+	waitFor(t, safeTimeout, "L1 has begun", func() bool { return s.L1().Head().Number > 1 })
+	require.NoError(t, s.L1().Pause())
+	require.NoError(t, s.L1().Pause(), "it is paused already")
+	head, unsafe := s.L1().Head(), heads(t, s.Sequencer())[mirror.Unsafe].Number
+	waitFor(t, 20*time.Second, "L2 goes on", func() bool { return heads(t, s.Sequencer())[mirror.Unsafe].Number > unsafe+4 })
+	require.Equal(t, head, s.L1().Head())
+	_, _, err := s.L1().Reorg(1)
+	require.NoError(t, err)
+	require.Less(t, s.L1().Head().Number, head.Number, "the other fork waits")
+	require.NoError(t, s.L1().Resume())
+	waitFor(t, 20*time.Second, "L1 goes on", func() bool { return s.L1().Head().Number > head.Number })
 }
 
 func TestCloseFreesEveryPort(t *testing.T) {

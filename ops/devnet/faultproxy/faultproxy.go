@@ -18,7 +18,7 @@ import (
 )
 
 // Behaviour decides what becomes of one request. It is called from many goroutines at once. The request's context
-// ends when the client gives up or the proxy is closed. A nil next never happens.
+// ends when the client gives up or the proxy is closed.
 type Behaviour interface {
 	Serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 }

@@ -67,12 +67,9 @@ func (a *rollupAPI) OutputAtBlock(ctx context.Context, number hexutil.Uint64) (*
 	if err != nil {
 		return nil, err
 	}
-	return &eth.OutputResponse{
-		Version:               output.Version(),
-		OutputRoot:            eth.OutputRoot(output),
-		BlockRef:              ref,
-		WithdrawalStorageRoot: common.Hash(output.MessagePasserStorageRoot),
-		StateRoot:             common.Hash(output.StateRoot),
-		Status:                status,
-	}, nil
+	answer := &eth.OutputResponse{BlockRef: ref, Status: status}
+	answer.Version, answer.OutputRoot = output.Version(), eth.OutputRoot(output)
+	answer.StateRoot = common.Hash(output.StateRoot)
+	answer.WithdrawalStorageRoot = common.Hash(output.MessagePasserStorageRoot)
+	return answer, nil
 }

@@ -21,7 +21,8 @@ import (
 func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, sequencer *Node, failed chan<- error, cleanup *closer.Closer) error {
 	logger := o.Log.New("service", "batcher")
 	tx := setuputils.NewTxMgrConfig(endpoint.URL(l1.HTTP()), c.batcher)
-	tx.CellProofTime = 0 // L1 is past Osaka from genesis, so every blob needs cell proofs
+	tx.NetworkTimeout = 10 * time.Second // everything shares one machine, which may be busy
+	tx.CellProofTime = 0                 // L1 is past Osaka from genesis, so every blob needs cell proofs
 	cfg := &batcher.CLIConfig{
 		L1EthRpc:               l1.HTTP(),
 		L2EthRpc:               []string{sequencer.el.HTTP()},

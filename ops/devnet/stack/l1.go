@@ -1,7 +1,7 @@
 package stack
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +26,9 @@ type L1 struct {
 	inst   *geth.GethInstance
 	beacon *fakebeacon.FakeBeacon
 
-	mu  sync.Mutex // one change of the chain at a time
-	pos *geth.FakePoS
+	mu     sync.Mutex // one change of the chain at a time
+	pos    *geth.FakePoS
+	paused bool
 }
 
 func startL1(o Options, c *chain, cleanup *closer.Closer) (*L1, error) {
@@ -78,35 +79,47 @@ func (l *L1) Finalized() eth.BlockID {
 func (l *L1) Pause() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pos.Stop()
+	return l.produce(false)
 }
 
 // Resume continues block production after Pause; missed blocks are made up for at once.
 func (l *L1) Resume() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pos.Start()
+	return l.produce(true)
 }
 
 // Reorg abandons the newest depth blocks and lets another fork grow from what is left. It returns the common
-// ancestor and the head that was abandoned. Finalized blocks cannot be abandoned.
-func (l *L1) Reorg(ctx context.Context, depth uint64) (ancestor, abandoned eth.BlockID, err error) {
+// ancestor and the head that was abandoned. Finalized blocks cannot be abandoned. While L1 is paused the other fork
+// waits for Resume.
+func (l *L1) Reorg(depth uint64) (ancestor, abandoned eth.BlockID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.pos.Stop(); err != nil {
-		return eth.BlockID{}, eth.BlockID{}, fmt.Errorf("stop block production: %w", err)
-	}
-	ancestor, abandoned, err = l.rewind(ctx, depth)
-	if startErr := l.pos.Start(); startErr != nil {
-		return eth.BlockID{}, eth.BlockID{}, fmt.Errorf("start block production: %w", startErr)
-	}
-	return ancestor, abandoned, err
-}
-
-func (l *L1) rewind(ctx context.Context, depth uint64) (ancestor, abandoned eth.BlockID, err error) {
-	if err := ctx.Err(); err != nil {
+	producing := !l.paused
+	if err := l.produce(false); err != nil {
 		return eth.BlockID{}, eth.BlockID{}, err
 	}
+	ancestor, abandoned, err = l.rewind(depth)
+	return ancestor, abandoned, errors.Join(err, l.produce(producing))
+}
+
+// produce starts or stops block production, if it is not so already.
+func (l *L1) produce(on bool) error {
+	if on == !l.paused {
+		return nil
+	}
+	change := l.pos.Stop
+	if on {
+		change = l.pos.Start
+	}
+	if err := change(); err != nil {
+		return fmt.Errorf("L1 block production: %w", err)
+	}
+	l.paused = !on
+	return nil
+}
+
+func (l *L1) rewind(depth uint64) (ancestor, abandoned eth.BlockID, err error) {
 	abandoned = l.Head()
 	if final := l.Finalized(); abandoned.Number < final.Number+depth {
 		return eth.BlockID{}, eth.BlockID{}, fmt.Errorf("reorg of %d blocks at head %d would cross finalized %d", depth, abandoned.Number, final.Number)

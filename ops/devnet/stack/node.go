@@ -80,28 +80,28 @@ type builder struct {
 func startNode(ctx context.Context, b builder) (*Node, error) {
 	b.log = b.log.New("node", b.spec.name)
 	b.metrics = metrics.NewMetrics(b.spec.name, nil)
-	// The life of the node's resources; it ends after the driver has been closed.
-	life, end := context.WithCancel(context.Background())
-
 	l1, err := b.dialL1(ctx)
 	if err != nil {
-		end()
 		return nil, err
 	}
 	engine, err := b.dialEngine(ctx)
 	if err != nil {
-		end()
 		return nil, err
 	}
+	life, end := context.WithCancel(context.Background())
+	b.cleanup.AddFunc("resources of "+b.spec.name, end)
 	exec := event.NewGlobalSynchronous(life).WithMetrics(b.metrics)
 	events := event.NewSystem(b.log, exec)
 	b.cleanup.AddFunc("events of "+b.spec.name, events.Stop)
-	b.cleanup.AddFunc("resources of "+b.spec.name, end)
 	events.Register("failure", failureWatch{name: b.spec.name, life: life, failed: b.failed})
 
 	box := newOutbox()
 	drv := b.newDriver(events, exec, engine, l1, box)
-	b.cleanup.AddErr("driver of "+b.spec.name, drv.Close)
+	b.cleanup.AddErr("driver of "+b.spec.name, func() error {
+		// First the events: a driver closed in the middle of a reset goes on resetting for as long as they are run.
+		end()
+		return drv.Close()
+	})
 	n := &Node{name: b.spec.name, el: b.spec.el, driver: drv}
 
 	b.watchL1(life, events, l1, drv)

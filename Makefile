@@ -1,0 +1,85 @@
+# The recipes of the repository; `make` lists them. The justfile has the same. Needed: Go 1.26, git and make, and for the
+# race detector a C compiler. Nothing is installed outside of this directory.
+
+SHELL := /bin/bash -euo pipefail
+
+# Arguments for the devnet and the tests: make devnet ARGS="--followers=2", make unit ARGS="-run=TestPlan -v".
+ARGS ?=
+# How long each fuzz target runs in `make fuzz` and `make check`.
+FUZZTIME ?= 10s
+
+module := github.com/lightcl/op-node
+e2e    := ./ops/devnet/e2e
+
+# Stamped into the binary. Outside of a git checkout they stay empty.
+commit  = $(shell git rev-parse HEAD 2>/dev/null)
+date    = $(shell git show -s --format=%ct HEAD 2>/dev/null)
+version = $(shell git describe --tags --match='v*' 2>/dev/null || echo v0.0.0)
+ldflags = -X main.GitCommit=$(commit) -X main.GitDate=$(date) \
+	-X github.com/ethereum-optimism/optimism/op-node/version.Version=$(version)
+
+# The race detector takes cgo and a C compiler. Without them the tests run without it, and say so.
+race = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null && echo -race)
+say_race = $(if $(race),,@echo "no C compiler or no cgo: testing without the race detector")
+
+# All packages but the one whose tests run a devnet.
+units = $(shell go list ./... | grep -vx $(module)/ops/devnet/e2e)
+
+.PHONY: help
+help:  ## List the recipes.
+	@sed -nE 's/^([a-z][a-z0-9-]*):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+
+.PHONY: op-node
+op-node:  ## Build bin/op-node, with version, commit and date stamped in.
+	go build -ldflags '$(ldflags)' -o bin/op-node ./op-node/cmd
+
+.PHONY: devnet
+devnet: op-node  ## Run a devnet with a following op-node; ARGS=--check makes it judge itself, ARGS=--help shows the rest.
+	go build -o bin/devnet ./ops/devnet
+	bin/devnet --op-node=bin/op-node $(ARGS)
+
+.PHONY: test
+test:  ## Run all tests, with the race detector: the unit tests and those on a devnet.
+	$(say_race)
+	go test $(race) $(ARGS) $(units)
+	go test -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
+
+.PHONY: unit
+unit:  ## Run the unit tests, quickly: no devnet, no race detector.
+	go test $(ARGS) $(units)
+
+.PHONY: e2e
+e2e:  ## Run the tests on a devnet.
+	go test -timeout=20m $(ARGS) $(e2e)
+
+.PHONY: fuzz
+fuzz:  ## Run each fuzz target for FUZZTIME.
+	@grep -rHoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' op-node op-service ops | while IFS=: read -r file target; do \
+		target=$${target#func }; echo "$$(dirname "$$file") $$target"; \
+		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	done
+
+.PHONY: fmt
+fmt:  ## Format the code.
+	gofmt -w op-node op-service ops
+
+.PHONY: lint
+lint: .tools/staticcheck  ## Check format, vet, staticcheck, and that nothing is shared with upstream line by line.
+	@unformatted=$$(gofmt -l op-node op-service ops); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	.tools/staticcheck ./...
+	@if [ -x ../shared/tools/upstream-overlap ] && command -v python3 >/dev/null; then ../shared/tools/upstream-overlap; fi
+
+.PHONY: check
+check: lint  ## Everything before a commit: lint, the unit tests (documents and import rules among them) under race, fuzz.
+	$(say_race)
+	go test $(race) $(ARGS) $(units)
+	@$(MAKE) --no-print-directory fuzz
+
+.PHONY: clean
+clean:  ## Delete what was built.
+	rm -rf bin .tools
+
+# The tools are pinned by a module of their own.
+.tools/%: ops/tools/go.mod ops/tools/go.sum
+	go -C ops/tools build -o ../../.tools/$* "$$(cd ops/tools && go list -f '{{.ImportPath}}' tool | grep "/$*\$$")"

@@ -1,0 +1,45 @@
+# The recipes of the Makefile, for those who have just. `just` lists them.
+
+# List the recipes.
+help:
+    @just --list --unsorted
+
+# Build bin/op-node, with version, commit and date stamped in.
+op-node:
+    make op-node
+
+# Run a devnet with a following op-node; --check makes it judge itself, --help shows the rest.
+devnet *ARGS:
+    make devnet ARGS='{{ARGS}}'
+
+# Run all tests, with the race detector: the unit tests and those on a devnet.
+test *ARGS:
+    make test ARGS='{{ARGS}}'
+
+# Run the unit tests, quickly: no devnet, no race detector.
+unit *ARGS:
+    make unit ARGS='{{ARGS}}'
+
+# Run the tests on a devnet.
+e2e *ARGS:
+    make e2e ARGS='{{ARGS}}'
+
+# Run each fuzz target for a time.
+fuzz TIME='10s':
+    make fuzz FUZZTIME={{TIME}}
+
+# Format the code.
+fmt:
+    make fmt
+
+# Check format, vet, staticcheck, and that nothing is shared with upstream line by line.
+lint:
+    make lint
+
+# Everything before a commit: lint, the unit tests (documents and import rules among them) under race, fuzz.
+check:
+    make check
+
+# Delete what was built.
+clean:
+    make clean

@@ -42,6 +42,9 @@ const (
 	ClassRejected
 )
 
+// String names the class.
+func (c Class) String() string { return [...]string{"accepted", "deferred", "rejected"}[c] }
+
 type reasonInfo struct {
 	class              Class
 	code, text, advice string

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
@@ -168,6 +170,9 @@ func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
 	theirs, err := c.engineHeads(ctx)
 	if err != nil {
 		return heads, err
+	}
+	if (theirs.heads.Finalized.Hash == common.Hash{}) && heads.Finalized.Hash != theirs.heads.Finalized.Hash {
+		return heads, errors.New("the engine says that it has not even genesis")
 	}
 	if !hasSafe {
 		c.log.Error("The execution engine lost blocks that it had acknowledged", "local_safe", heads.LocalSafe,

@@ -3,13 +3,16 @@ package flags
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,10 +20,12 @@ import (
 
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/params"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/stretchr/testify/require"
 	"github.com/urfave/cli/v2"
 
 	altda "github.com/ethereum-optimism/optimism/op-alt-da"
+	"github.com/ethereum-optimism/optimism/op-core/interop/depset"
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
 
@@ -109,39 +114,93 @@ func TestDefaultsAreTheConfigsOwn(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
+var update = flag.Bool("update", false, "rewrite the files under testdata")
+
+// TestEveryFlagActs records in testdata/effects.txt what each flag does to the configuration.
 func TestEveryFlagActs(t *testing.T) {
 	f := newFiles(t)
+	for i, path := range []string{f.jwt, f.key, filepath.Join(f.dir, "other.jwt"), filepath.Join(f.dir, "other.key")} {
+		require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(fmt.Sprintf("%02d", i+1), 32)), 0o600))
+	}
 	values, companions := samples(t, f), companions(f)
 	base, _, err := read(t, f.args()...)
 	require.NoError(t, err)
+	var effects strings.Builder
 	for _, flag := range New().Flags {
 		name := flag.Names()[0]
-		t.Run(name, func(t *testing.T) {
-			value, ok := values[name]
-			require.True(t, ok, "no sample value for --%s", name)
-			without := base
-			if companions[name] != nil {
-				var err error
-				without, _, err = read(t, f.args(companions[name]...)...)
-				require.NoError(t, err)
-			}
-			with, _, err := read(t, f.args(append(companions[name], "--"+name+"="+value)...)...)
-			require.NoError(t, err)
-			if silent[name] {
-				require.Equal(t, without, with, "--%s is documented to do nothing", name)
-			} else {
-				require.False(t, reflect.DeepEqual(without, with), "--%s=%s changes nothing", name, value)
-			}
-		})
+		value, ok := values[name]
+		require.True(t, ok, "no sample value for --%s", name)
+		without := base
+		if companions[name] != nil {
+			without, _, err = read(t, f.args(companions[name]...)...)
+			require.NoError(t, err, name)
+		}
+		with, _, err := read(t, f.args(append(companions[name], "--"+name+"="+value)...)...)
+		require.NoError(t, err, name)
+		fmt.Fprintf(&effects, "--%s=%s\n", name, strings.ReplaceAll(value, f.dir, "DIR"))
+		for _, change := range changes(without, with) {
+			fmt.Fprintf(&effects, "    %s\n", strings.ReplaceAll(change, f.dir, "DIR"))
+		}
 	}
+	const file = "testdata/effects.txt"
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(effects.String()), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), effects.String(), "run with -update and read the difference")
 }
 
-// silent flags change no option: they are read elsewhere, or have no effect any more.
-var silent = map[string]bool{
-	"log.level": true, "log.format": true, "log.color": true, "log.pid": true,
-	"snapshotlog.file": true, "heartbeat.enabled": true, "heartbeat.moniker": true, "heartbeat.url": true,
-	"beta.extra-networks": true, "l2.backup-unsafe-sync-rpc": true, "l2.backup-unsafe-sync-rpc.trustrpc": true,
-	"syncmode.req-resp": true, "p2p.score.bands": true, "p2p.sync.onlyreqtostatic": true,
+// changes lists the options in which two configurations differ, in the order of the struct.
+func changes(before, after *config.Config) []string {
+	var out []string
+	old := map[string]string{}
+	flatten("", reflect.ValueOf(*before), func(path, value string) { old[path] = value })
+	flatten("", reflect.ValueOf(*after), func(path, value string) {
+		if old[path] != value {
+			out = append(out, fmt.Sprintf("%s: %s -> %s", path, old[path], value))
+		}
+		delete(old, path)
+	})
+	for _, path := range slices.Sorted(maps.Keys(old)) {
+		out = append(out, fmt.Sprintf("%s: %s -> ", path, old[path]))
+	}
+	return out
+}
+
+// flatten tells every leaf of a value with its path.
+func flatten(path string, v reflect.Value, tell func(path, value string)) {
+	switch value := v.Interface().(type) {
+	case *crypto.Secp256k1PrivateKey:
+		if value != nil {
+			raw, err := value.Raw()
+			tell(path, fmt.Sprintf("%x %v", raw, err))
+		}
+		return
+	case config.Follow: // its String is for logs
+	case depset.DependencySet:
+		tell(path, fmt.Sprint(value.Chains()))
+		return
+	case fmt.Stringer:
+		if v.Kind() != reflect.Pointer || !v.IsNil() {
+			tell(path, value.String())
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			flatten(path, v.Elem(), tell)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() {
+				flatten(strings.TrimPrefix(path+"."+field.Name, "."), v.Field(i), tell)
+			}
+		}
+	default:
+		tell(path, fmt.Sprint(v.Interface()))
+	}
 }
 
 // companions are flags that another one needs to be accepted or to matter.

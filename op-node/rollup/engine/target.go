@@ -40,7 +40,7 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 		return c.aimAt(ctx, target.Labels().LocalSafe.L2BlockRef)
 	case PhaseSyncing:
 		stale := now.Sub(c.state.aimSince) >= 2*c.cfg.PollPeriod
-		if aim := target.Labels().LocalSafe.L2BlockRef; stale && aim.Number > c.state.aim.Number {
+		if aim := target.Labels().LocalSafe.L2BlockRef; stale && c.betterAim(aim) {
 			return c.aimAt(ctx, aim)
 		}
 		c.report(Outcome{Case: follow.CaseEngineSyncing, Reason: follow.EngineSyncing})
@@ -55,6 +55,13 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 		c.dropPendingTarget()
 	}
 	return c.attempt(ctx, target, true)
+}
+
+// betterAim tells whether a source's local-safe head is worth leaving the present sync target for: it is not below that,
+// or L1 has left the chain of that, so that nobody may have it.
+func (c *Controller) betterAim(head eth.L2BlockRef) bool {
+	aim := c.state.aim
+	return head.Hash != aim.Hash && (head.Number >= aim.Number || c.l1.Canonical(aim.L1Origin) == follow.L1Mismatch)
 }
 
 // attempt plans a target and carries the plan out. replan allows one more round after the engine found the labels

@@ -24,27 +24,28 @@ const (
 	originTimeout = 10 * time.Second
 )
 
-// errOriginPending is the answer while L1 does not answer.
+// errOriginPending is the answer while L1 has not answered yet.
 var errOriginPending = errors.New("waiting for L1")
 
-// originBlocks offers L1 blocks as L1 origins. One is offered only once everything has been fetched that the first block
-// with this origin takes: when L1 stalls, blocks go on with the origin before, instead of waiting half-way. And it is
-// offered only if the own view does not know another block as canonical, so that blocks are built on the L1 that they
-// are judged by. Safe for concurrent use.
+// originBlocks offers L1 blocks as L1 origins, without making anybody wait for L1. The next origin is offered only once
+// everything has been fetched that the first block with it takes: when L1 stalls, blocks go on with the origin before,
+// instead of stopping half-way. And it is offered only if the own view does not know another block as canonical, so that
+// blocks are built on the L1 that they are judged by. Safe for concurrent use.
 type originBlocks struct {
 	derive.L1Fetcher // remembers what it fetched
 	view             l1View
 	clock            clock.Clock
 	ctx              context.Context
 
-	mu     sync.Mutex
-	latest *originFetch
-	wg     sync.WaitGroup
+	mu sync.Mutex
+	// next and current are the newest attempts to get the next origin, by number, and the one of the head, by hash.
+	next, current *originFetch
+	wg            sync.WaitGroup
 }
 
-// originFetch is the fetching of one block. ref and err may be read when done is closed.
+// originFetch is an attempt to get one block. ref and err may be read when done is closed.
 type originFetch struct {
-	number uint64
+	wanted eth.BlockID // of which one part is known
 	done   chan struct{}
 	ref    eth.L1BlockRef
 	err    error
@@ -60,8 +61,8 @@ func (o *originBlocks) L1BlockRefByNumber(ctx context.Context, number uint64) (e
 	if head := o.view.Refs().Head; head.Hash != (common.Hash{}) && number > head.Number {
 		return eth.L1BlockRef{}, ethereum.NotFound
 	}
-	fetch, fresh := o.fetch(number)
-	if fresh {
+	fetch, before := o.fetch(&o.next, eth.BlockID{Number: number}, o.getNext)
+	if fetch != before {
 		timer := o.clock.NewTimer(originPatience)
 		defer timer.Stop()
 		select {
@@ -70,53 +71,84 @@ func (o *originBlocks) L1BlockRefByNumber(ctx context.Context, number uint64) (e
 		case <-timer.Ch():
 		}
 	}
-	select {
-	case <-fetch.done:
-		return fetch.ref, fetch.err
-	default:
-		return eth.L1BlockRef{}, fmt.Errorf("next L1 origin %d: %w", number, errOriginPending)
-	}
+	return fetch.outcome(before)
 }
 
-// fetch returns the newest attempt to get the block, a fresh one if that was in vain.
-func (o *originBlocks) fetch(number uint64) (f *originFetch, fresh bool) {
+// L1BlockRefByHash returns an L1 block, canonical or not. It does not wait at all: the origin selector asks with its lock
+// held, which the making of blocks waits for.
+func (o *originBlocks) L1BlockRefByHash(_ context.Context, hash common.Hash) (eth.L1BlockRef, error) {
+	fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent)
+	return fetch.outcome(before)
+}
+
+// outcome is what came of an attempt so far; while that is nothing, what came of the one before.
+func (f *originFetch) outcome(before *originFetch) (eth.L1BlockRef, error) {
+	select {
+	case <-f.done:
+		return f.ref, f.err
+	default:
+	}
+	if before != nil && before != f && before.err != nil {
+		return eth.L1BlockRef{}, before.err
+	}
+	return eth.L1BlockRef{}, fmt.Errorf("L1 origin %s: %w", f.wanted, errOriginPending)
+}
+
+// fetch returns the newest attempt to get a block, a new one if that was in vain, and what it comes after.
+func (o *originBlocks) fetch(slot **originFetch, wanted eth.BlockID, get func(context.Context, eth.BlockID) (eth.L1BlockRef, error)) (now, before *originFetch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if f := o.latest; f != nil && f.number == number && !o.vain(f) {
-		return f, false
+	before = *slot
+	if before != nil && before.wanted != wanted {
+		before = nil
 	}
-	f = &originFetch{number: number, done: make(chan struct{})}
-	o.latest = f
+	if before != nil && !o.vain(before) {
+		return before, before
+	}
+	now = &originFetch{wanted: wanted, done: make(chan struct{})}
+	*slot = now
 	o.wg.Go(func() {
-		defer close(f.done)
-		f.ref, f.err = o.get(number)
+		defer close(now.done)
+		ctx, cancel := context.WithTimeout(o.ctx, originTimeout)
+		defer cancel()
+		now.ref, now.err = get(ctx, wanted)
 	})
-	return f, true
+	return now, before
 }
 
 // vain tells that an attempt failed, or that L1 moved on from its outcome.
 func (o *originBlocks) vain(f *originFetch) bool {
 	select {
 	case <-f.done:
-		return f.err != nil || o.view.Window().Canonical(f.ref.ID()) == follow.L1Mismatch
+		return f.err != nil || (f.wanted.Hash == common.Hash{} && o.gone(f.ref))
 	default:
 		return false
 	}
 }
 
-// get asks L1 for the block and has the client remember what building on it takes.
-func (o *originBlocks) get(number uint64) (eth.L1BlockRef, error) {
-	ctx, cancel := context.WithTimeout(o.ctx, originTimeout)
-	defer cancel()
-	ref, err := o.L1Fetcher.L1BlockRefByNumber(ctx, number)
+func (o *originBlocks) gone(ref eth.L1BlockRef) bool {
+	return o.view.Window().Canonical(ref.ID()) == follow.L1Mismatch
+}
+
+// getNext asks L1 for a block and has the client remember what it takes to build on it.
+func (o *originBlocks) getNext(ctx context.Context, wanted eth.BlockID) (eth.L1BlockRef, error) {
+	ref, err := o.L1Fetcher.L1BlockRefByNumber(ctx, wanted.Number)
 	if err != nil {
-		return eth.L1BlockRef{}, fmt.Errorf("next L1 origin %d: %w", number, err)
+		return eth.L1BlockRef{}, fmt.Errorf("next L1 origin %d: %w", wanted.Number, err)
 	}
-	if o.view.Window().Canonical(ref.ID()) == follow.L1Mismatch {
+	if o.gone(ref) {
 		return eth.L1BlockRef{}, fmt.Errorf("next L1 origin: the L1 endpoint serves %s, which is not canonical: %w", ref, errOriginPending)
 	}
 	if _, _, err := o.L1Fetcher.FetchReceipts(ctx, ref.Hash); err != nil {
 		return eth.L1BlockRef{}, fmt.Errorf("receipts of the next L1 origin %s: %w", ref, err)
+	}
+	return ref, nil
+}
+
+func (o *originBlocks) getCurrent(ctx context.Context, wanted eth.BlockID) (eth.L1BlockRef, error) {
+	ref, err := o.L1Fetcher.L1BlockRefByHash(ctx, wanted.Hash)
+	if err != nil {
+		return eth.L1BlockRef{}, fmt.Errorf("L1 origin %s of the head: %w", wanted.Hash, err)
 	}
 	return ref, nil
 }

@@ -1,0 +1,594 @@
+package driver_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum/go-ethereum"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	optypes "github.com/ethereum-optimism/optimism/op-core/types"
+	opmetrics "github.com/ethereum-optimism/optimism/op-node/metrics"
+	"github.com/ethereum-optimism/optimism/op-node/rollup"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/conductor"
+	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
+	"github.com/ethereum-optimism/optimism/op-service/clock"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/ethereum-optimism/optimism/op-service/event"
+	"github.com/ethereum-optimism/optimism/op-service/testlog"
+	"github.com/lightcl/op-node/op-node/rollup/driver"
+	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/l1chain"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// stage is a rollup in the time of a synctest bubble: L1 with a block every 12 s, an execution engine, and a source that
+// says what it is told to say. A light sequencer, ours or upstream's, makes a block every 2 s on it.
+type stage struct {
+	t      *testing.T
+	chain  *modelel.Chain
+	el     *modelel.EL
+	engine *modelel.Faulty
+	l1     *l1Endpoint
+	source *sourceActor
+	net    *publications
+	counts *counters
+	leader conductor.SequencerConductor
+	state  *sequencerState
+	node   lightNode
+	start  time.Time
+
+	// production is adjusted by a test before boot.
+	production driver.Production
+	config     driver.Config
+}
+
+// lightNode is a light sequencer.
+type lightNode interface {
+	Start() error
+	Close() error
+	OnL1Head(ctx context.Context, ref eth.L1BlockRef)
+	SyncStatus(ctx context.Context) (*eth.SyncStatus, error)
+	StartSequencer(ctx context.Context, head common.Hash) error
+	StopSequencer(ctx context.Context) (common.Hash, error)
+	SequencerActive(ctx context.Context) (bool, error)
+}
+
+const (
+	blockTime   = 2 * time.Second
+	l1BlockTime = 12 * time.Second
+	pollTime    = 2 * blockTime
+)
+
+// perform runs a story in a bubble of time.
+func perform(t *testing.T, story func(s *stage)) {
+	synctest.Test(t, func(t *testing.T) { story(newStage(t)) })
+}
+
+func newStage(t *testing.T, opts ...modelel.Option) *stage {
+	s := &stage{t: t, chain: modelel.NewChain(), start: time.Now(), net: new(publications),
+		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState)}
+	s.reopen(opts...)
+	s.l1 = &l1Endpoint{branch: s.chain.L1(), start: s.start, kept: make(map[common.Hash]bool)}
+	s.source = &sourceActor{s: s}
+	s.config = driver.Config{Rollup: s.chain.RollupConfig(), EngineTimeout: 5 * time.Second, PollInterval: pollTime, FixedInterval: true}
+	return s
+}
+
+// reopen replaces the engine by an empty one.
+func (s *stage) reopen(opts ...modelel.Option) {
+	s.el = s.chain.NewEL(opts...)
+	s.engine = modelel.NewFaulty(s.el)
+}
+
+// boot starts our light sequencer, and L1.
+func (s *stage) boot() *driver.Driver {
+	logger := testlog.Logger(s.t, slog.LevelError+1)
+	view, err := l1chain.New(l1chain.Config{}, s.l1, logger, l1chain.NullMetrics{}, clock.SystemClock)
+	require.NoError(s.t, err)
+	events := newEvents(s.t)
+	p := s.production
+	p.L1Chain, p.L1, p.L2 = s.chain.L1ChainConfig(), s.l1, s.el
+	p.Network, p.Conductor, p.State, p.Metrics = s.net, s.leader, s.state, s.counts
+	p.Events, p.Drain = events.Sys, events.exec
+	list := []driver.Source{s.source}
+	for i := 1; i < s.config.Quorum; i++ {
+		list = append(list, &sourceActor{s: s, twin: s.source, index: i})
+	}
+	d, err := driver.New(s.config, driver.Deps{
+		Engine: s.engine, L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: logger,
+		Fatal: func(err error) { s.t.Errorf("fatal: %v", err) }, Production: &p,
+	})
+	require.NoError(s.t, err)
+	s.run(d)
+	return d
+}
+
+// run starts a node and feeds it L1 heads until the end of the test.
+func (s *stage) run(node lightNode) {
+	s.node = node
+	require.NoError(s.t, node.Start())
+	ctx, cancel := context.WithCancel(context.Background())
+	var beat sync.WaitGroup
+	beat.Go(func() {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			if ref, err := s.l1.L1BlockRefByLabel(ctx, eth.Unsafe); err == nil {
+				node.OnL1Head(ctx, ref)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	})
+	stop := sync.OnceFunc(func() {
+		cancel()
+		beat.Wait()
+		require.NoError(s.t, node.Close())
+	})
+	s.t.Cleanup(stop)
+}
+
+// wait lets time pass, and what happens in it happen.
+func (s *stage) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// until waits for a condition, and says how long that took.
+func (s *stage) until(limit time.Duration, what string, reached func() bool) time.Duration {
+	s.t.Helper()
+	begin := time.Now()
+	for !reached() {
+		require.Less(s.t, time.Since(begin), limit, "waiting for %s; status %v", what, s)
+		s.wait(50 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+func (s *stage) status() *eth.SyncStatus {
+	status, err := s.node.SyncStatus(context.Background())
+	require.NoError(s.t, err)
+	return status
+}
+
+func (s *stage) head() eth.L2BlockRef { return s.status().UnsafeL2 }
+
+// String shows the heads.
+func (s *stage) String() string {
+	st := s.status()
+	return fmt.Sprintf("unsafe %s, local-safe %s, safe %s, finalized %s; engine %s", st.UnsafeL2, st.LocalSafeL2, st.SafeL2, st.FinalizedL2, s.el)
+}
+
+// own is a block of the engine's chain.
+func (s *stage) own(number uint64) modelel.Block {
+	s.t.Helper()
+	ref, err := s.el.L2BlockRefByNumber(context.Background(), number)
+	require.NoError(s.t, err)
+	envelope, err := s.el.PayloadByHash(context.Background(), ref.Hash)
+	require.NoError(s.t, err)
+	return modelel.Block{Ref: ref, Envelope: envelope}
+}
+
+// onChain tells whether a block is on the engine's chain.
+func (s *stage) onChain(ref eth.L2BlockRef) bool {
+	have, err := s.el.L2BlockRefByNumber(context.Background(), ref.Number)
+	return err == nil && have == ref
+}
+
+// replace makes another version of the chain above a block that is shared, of so many blocks with the origins of the
+// own ones.
+func (s *stage) replace(shared uint64, blocks int, salt string) []modelel.Block {
+	s.t.Helper()
+	var origins []modelel.L1Block
+	for i := range blocks {
+		own := s.own(shared + 1 + uint64(i))
+		origins = append(origins, s.l1.branch.Block(own.Ref.L1Origin.Number))
+	}
+	return s.chain.Extend(s.own(shared), salt, origins...)
+}
+
+// give puts blocks into the engine's database, off its chain.
+func (s *stage) give(blocks []modelel.Block) {
+	s.t.Helper()
+	for _, b := range blocks {
+		envelope := b.Envelope
+		status, err := s.el.NewPayload(context.Background(), envelope.ExecutionPayload, envelope.ParentBeaconBlockRoot)
+		require.NoError(s.t, err)
+		require.Equal(s.t, eth.ExecutionValid, status.Status)
+	}
+}
+
+// events is an event system that somebody listens to for critical errors.
+type events struct {
+	*event.Sys
+	exec *event.GlobalSyncExec
+}
+
+func newEvents(t *testing.T) events {
+	ctx, cancel := context.WithCancel(context.Background())
+	exec := event.NewGlobalSynchronous(ctx)
+	system := event.NewSystem(testlog.Logger(t, slog.LevelError+1), exec)
+	system.Register("critical", event.DeriverFunc(func(_ context.Context, ev event.Event) bool {
+		x, ok := ev.(rollup.CriticalErrorEvent)
+		if ok {
+			t.Errorf("critical: %v", x.Err)
+		}
+		return ok
+	}))
+	t.Cleanup(func() {
+		cancel()
+		system.Stop()
+	})
+	return events{system, exec}
+}
+
+// l1Endpoint is an L1 RPC endpoint, and a client that remembers headers and receipts by hash, as the real one does.
+type l1Endpoint struct {
+	mu     sync.Mutex
+	branch *modelel.L1Branch
+	start  time.Time
+	// behind is how many blocks the endpoint lacks.
+	behind uint64
+	// stalled: calls hang until they are given up.
+	stalled bool
+	// delay is how long every call takes.
+	delay time.Duration
+	kept  map[common.Hash]bool
+}
+
+func (l *l1Endpoint) set(change func(*l1Endpoint)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+// call waits as a call does, and returns the branch and the head to answer from.
+func (l *l1Endpoint) call(ctx context.Context) (*modelel.L1Branch, uint64, error) {
+	l.mu.Lock()
+	stalled, delay := l.stalled, l.delay
+	l.mu.Unlock()
+	if stalled {
+		delay = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	case <-time.After(delay):
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	head := uint64(time.Since(l.start) / l1BlockTime)
+	return l.branch, head - min(head, l.behind), nil
+}
+
+// byHash finds a block that the endpoint has.
+func (l *l1Endpoint) byHash(ctx context.Context, hash common.Hash) (modelel.L1Block, error) {
+	l.mu.Lock()
+	kept, branch := l.kept[hash], l.branch
+	l.mu.Unlock()
+	head := uint64(time.Since(l.start) / l1BlockTime)
+	if !kept {
+		var err error
+		if branch, head, err = l.call(ctx); err != nil {
+			return modelel.L1Block{}, err
+		}
+	}
+	for _, b := range branch.Blocks(0, head) {
+		if b.Ref.Hash == hash {
+			l.set(func(l *l1Endpoint) { l.kept[hash] = true })
+			return b, nil
+		}
+	}
+	return modelel.L1Block{}, ethereum.NotFound
+}
+
+func (l *l1Endpoint) L1BlockRefByNumber(ctx context.Context, number uint64) (eth.L1BlockRef, error) {
+	branch, head, err := l.call(ctx)
+	switch {
+	case err != nil:
+		return eth.L1BlockRef{}, err
+	case number > head:
+		return eth.L1BlockRef{}, ethereum.NotFound
+	}
+	ref := branch.Block(number).Ref
+	l.set(func(l *l1Endpoint) { l.kept[ref.Hash] = true })
+	return ref, nil
+}
+
+func (l *l1Endpoint) L1BlockRefByLabel(ctx context.Context, label eth.BlockLabel) (eth.L1BlockRef, error) {
+	branch, head, err := l.call(ctx)
+	if err != nil {
+		return eth.L1BlockRef{}, err
+	}
+	if label == eth.Finalized {
+		head -= min(head, 10)
+	}
+	return branch.Block(head).Ref, nil
+}
+
+func (l *l1Endpoint) L1BlockRefByHash(ctx context.Context, hash common.Hash) (eth.L1BlockRef, error) {
+	b, err := l.byHash(ctx, hash)
+	return b.Ref, err
+}
+
+func (l *l1Endpoint) InfoByHash(ctx context.Context, hash common.Hash) (eth.BlockInfo, error) {
+	b, err := l.byHash(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	return b.Info, nil
+}
+
+func (l *l1Endpoint) FetchReceipts(ctx context.Context, hash common.Hash) (eth.BlockInfo, optypes.Receipts, error) {
+	receipts := hash
+	receipts[0] ^= 0xff
+	l.mu.Lock()
+	kept := l.kept[receipts]
+	l.mu.Unlock()
+	if !kept {
+		if _, _, err := l.call(ctx); err != nil {
+			return nil, nil, err
+		}
+		l.set(func(l *l1Endpoint) { l.kept[receipts] = true })
+	}
+	b, err := l.byHash(ctx, hash)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b.Info, nil, nil
+}
+
+func (l *l1Endpoint) InfoAndTxsByHash(ctx context.Context, hash common.Hash) (eth.BlockInfo, types.Transactions, error) {
+	b, err := l.byHash(ctx, hash)
+	return b.Info, nil, err
+}
+
+// Fetch serves the view of L1.
+func (l *l1Endpoint) Fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
+	branch, head, err := l.call(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]eth.L1BlockRef, len(numbers))
+	for i, n := range numbers {
+		if n <= head {
+			out[i] = branch.Block(n).Ref
+		}
+	}
+	return out, nil
+}
+
+// sourceActor says what it is told to.
+type sourceActor struct {
+	s     *stage
+	twin  *sourceActor
+	index int
+
+	mu      sync.Mutex
+	say     follow.Status
+	told    bool
+	stalled bool
+	polls   int
+}
+
+// derives tells the source that the engine's chain up to here is local-safe and safe, up to there finalized.
+func (a *sourceActor) derives(localSafe, finalized uint64) {
+	a.says(a.s.own(localSafe).Ref, a.s.own(finalized).Ref)
+}
+
+// says gives the source its heads; its current L1 is the newest L1 block.
+func (a *sourceActor) says(localSafe, finalized eth.L2BlockRef) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	number := max(uint64(time.Since(a.s.start)/l1BlockTime), localSafe.L1Origin.Number)
+	a.say = follow.Status{Safe: localSafe, LocalSafe: localSafe, Finalized: finalized, CurrentL1: a.s.l1.branch.Block(number).Ref}
+	a.told = true
+}
+
+func (a *sourceActor) stall(on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stalled = on
+}
+
+func (a *sourceActor) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.polls
+}
+
+// keepUp has the source derive the engine's chain, some blocks behind, until the returned function is called.
+func (s *stage) keepUp(behind uint64) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if tip := s.el.Heads().Latest.Number; tip > behind {
+				s.source.derives(tip-behind, (tip-behind)/2)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	stop = func() {
+		cancel()
+		wg.Wait()
+	}
+	s.t.Cleanup(stop)
+	return stop
+}
+
+func (a *sourceActor) Name() string { return fmt.Sprintf("source-%d", a.index) }
+
+func (a *sourceActor) Status(ctx context.Context) (follow.Status, error) {
+	if a.twin != nil {
+		return a.twin.Status(ctx)
+	}
+	a.mu.Lock()
+	a.polls++
+	say, stalled, told := a.say, a.stalled, a.told
+	a.mu.Unlock()
+	if stalled {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+		}
+		return follow.Status{}, fmt.Errorf("%w: timeout", sources.ErrFetch)
+	}
+	if !told {
+		genesis := a.s.chain.Genesis().Ref
+		return follow.Status{Safe: genesis, LocalSafe: genesis, Finalized: genesis, CurrentL1: a.s.l1.branch.Block(0).Ref}, nil
+	}
+	return say, nil
+}
+
+func (a *sourceActor) Identity(context.Context) (sources.Identity, error) {
+	return sources.IdentityOf(a.s.chain.RollupConfig()), nil
+}
+
+func (a *sourceActor) Lineage(context.Context) (sources.Lineage, error) {
+	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
+}
+
+func (a *sourceActor) SafeHeadAtL1(context.Context, uint64) (sources.SafeHead, error) {
+	return sources.SafeHead{}, fmt.Errorf("%w: not kept", sources.ErrFetch)
+}
+
+func (a *sourceActor) RequiredL1(context.Context, uint64, eth.ChainID) (sources.RequiredL1, bool, error) {
+	return sources.RequiredL1{}, false, fmt.Errorf("%w: not kept", sources.ErrFetch)
+}
+
+// publications are the blocks that were published, with their times.
+type publications struct {
+	mu     sync.Mutex
+	blocks []publication
+}
+
+type publication struct {
+	at  time.Time
+	ref eth.BlockRef
+}
+
+func (p *publications) SignAndPublishL2Payload(_ context.Context, envelope *eth.ExecutionPayloadEnvelope) error {
+	payload := envelope.ExecutionPayload
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.blocks = append(p.blocks, publication{time.Now(), eth.BlockRef{
+		Hash: payload.BlockHash, Number: uint64(payload.BlockNumber), ParentHash: payload.ParentHash, Time: uint64(payload.Timestamp)}})
+	return nil
+}
+
+// since are the blocks published from a time on.
+func (p *publications) since(t time.Time) []publication {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, b := range p.blocks {
+		if !b.at.Before(t) {
+			return append([]publication(nil), p.blocks[i:]...)
+		}
+	}
+	return nil
+}
+
+// gap is the longest time without a block between two times.
+func (p *publications) gap(from, to time.Time) time.Duration {
+	var longest time.Duration
+	last := from
+	for _, b := range append(p.since(from), publication{at: to}) {
+		if b.at.After(to) {
+			b.at = to
+		}
+		longest = max(longest, b.at.Sub(last))
+		last = b.at
+	}
+	return longest
+}
+
+// counters are metrics that can be asked.
+type counters struct {
+	opmetrics.Metricer
+	mu      sync.Mutex
+	reorgs  map[string]int
+	reasons map[string]int
+	resets  int
+}
+
+func newCounters() *counters {
+	return &counters{Metricer: opmetrics.NoopMetrics, reorgs: make(map[string]int), reasons: make(map[string]int)}
+}
+
+func (c *counters) RecordFollowSourceReorg(action string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reorgs[action]++
+}
+
+func (c *counters) RecordSequencerReset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resets++
+}
+
+func (c *counters) reorg(action string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reorgs[action]
+}
+
+func (*counters) RecordTask(string, time.Duration, time.Duration, bool) {}
+func (*counters) RecordPoll(string, time.Duration, bool)                {}
+func (*counters) RecordVerdict(string, string)                          {}
+func (*counters) RecordSourceHeads(string, follow.Status)               {}
+func (*counters) RecordFollowed(string)                                 {}
+func (*counters) RecordDisagreement()                                   {}
+func (*counters) RecordFollowState(bool, uint64, int64)                 {}
+
+// sequencerState remembers what production was last told to do.
+type sequencerState struct {
+	mu      sync.Mutex
+	started bool
+}
+
+func (s *sequencerState) SequencerStarted() error { return s.set(true) }
+func (s *sequencerState) SequencerStopped() error { return s.set(false) }
+
+func (s *sequencerState) set(started bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = started
+	return nil
+}
+
+// fullEngine is an engine with everything upstream's driver wants of it.
+type fullEngine struct {
+	*modelel.Faulty
+	el *modelel.EL
+}
+
+var _ upstream.Engine = fullEngine{}
+
+func (f fullEngine) PayloadByHash(ctx context.Context, hash common.Hash) (*eth.ExecutionPayloadEnvelope, error) {
+	return f.el.PayloadByHash(ctx, hash)
+}
+
+func (f fullEngine) PayloadByNumber(ctx context.Context, number uint64) (*eth.ExecutionPayloadEnvelope, error) {
+	return f.el.PayloadByNumber(ctx, number)
+}
+
+func (f fullEngine) SystemConfigByL2Hash(ctx context.Context, hash common.Hash) (eth.SystemConfig, error) {
+	return f.el.SystemConfigByL2Hash(ctx, hash)
+}

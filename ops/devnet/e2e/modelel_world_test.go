@@ -235,9 +235,11 @@ func (w *modelWorld) startReal(t *testing.T, opts ...geth.GethOption) *realEL {
 	return r
 }
 
-// quiet keeps an op-geth from looking for peers and from complaining about every block.
+// quiet keeps an op-geth from looking for peers, from complaining about every block, and from an index of logs that makes
+// it slow to start on a database.
 func quiet(cfg *ethconfig.Config, nodeCfg *node.Config) error {
 	cfg.SlowBlockThreshold = -1
+	cfg.LogNoHistory = true
 	nodeCfg.P2P = p2p.Config{NoDiscovery: true}
 	return nil
 }

@@ -1,0 +1,37 @@
+// Bench measures op-node's follow mode side by side with upstream's driver, which it imports, in follow mode and in
+// derivation mode: on a model execution engine with scripted sources, and on a devnet with real op-geths. It prints a table
+// and writes JSON, Markdown and charts.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	cfg := config{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&cfg.opNode, "op-node", "bin/op-node", "the op-node `program`")
+	f.StringVar(&cfg.upstream, "upstream", "bin/upstreamnode", "the `program` around upstream's driver")
+	f.StringVar(&cfg.out, "out", "bench-results", "the `directory` for the results")
+	f.StringVar(&cfg.logs, "logs", "", "a `directory` to keep the nodes' logs in; empty keeps none")
+	f.StringVar(&cfg.only, "only", "", "`parts` to run, separated by commas: "+partNames()+"; empty runs all")
+	f.BoolVar(&cfg.short, "short", false, "runs for less than a minute, to see that all works")
+	if err := f.Parse(os.Args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, cfg); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}

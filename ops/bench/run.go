@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/log"
+
+	"github.com/lightcl/op-node/ops/bench/live"
+	"github.com/lightcl/op-node/ops/bench/report"
+	"github.com/lightcl/op-node/ops/devnet/opnode"
+)
+
+// config is what the flags say.
+type config struct {
+	opNode, upstream, out, logs, only string
+	short                             bool
+}
+
+// part is one of the measurements, which follow each other so that none takes time from another.
+type part struct {
+	name string
+	run  func(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error)
+}
+
+func parts() []part {
+	return []part{{"live", runLive}}
+}
+
+func partNames() string {
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// run makes all measurements, prints the table and writes the results.
+func run(ctx context.Context, cfg config) (err error) {
+	chosen := parts()
+	if cfg.only != "" {
+		want := strings.Split(cfg.only, ",")
+		chosen = slices.DeleteFunc(chosen, func(p part) bool { return !slices.Contains(want, p.name) })
+		if len(chosen) != len(want) {
+			return fmt.Errorf("--only=%s: there is %s", cfg.only, partNames())
+		}
+	}
+	for flag, program := range map[string]string{"op-node": cfg.opNode, "upstream": cfg.upstream} {
+		if err := opnode.Check(program); err != nil {
+			return fmt.Errorf("--%s: %w; `make bench` builds it", flag, err)
+		}
+	}
+	dir, err := os.MkdirTemp(cfg.logs, "bench-")
+	if err != nil {
+		return fmt.Errorf("--logs: %w", err)
+	}
+	if cfg.logs == "" {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	file, err := os.Create(filepath.Join(dir, "devnet.log"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	logger := log.NewLogger(log.LogfmtHandlerWithLevel(file, slog.LevelWarn))
+	log.SetDefault(logger) // parts of the devnet know no other
+
+	begin := time.Now()
+	results := report.Results{Date: begin.UTC(), Machine: machine(), Short: cfg.short}
+	for _, p := range chosen {
+		say("%s", p.name)
+		groups, err := p.run(ctx, cfg, dir, logger)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		results.Groups = append(results.Groups, groups...)
+	}
+	results.Took = time.Since(begin).Seconds()
+	fmt.Println(results.Markdown(""))
+	return results.Write(cfg.out)
+}
+
+// say shows on stderr how the run goes.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
+}
+
+func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error) {
+	o := live.Options{
+		OpNode: cfg.opNode, Upstream: cfg.upstream, Dir: dir, Log: logger, Say: say,
+		Warmup: 30 * time.Second, Window: 150 * time.Second, ScaleWindow: 30 * time.Second, Restarts: 4,
+	}
+	if cfg.short {
+		o.Warmup, o.Window, o.ScaleWindow, o.Restarts = 5*time.Second, 10*time.Second, 0, 0
+	}
+	return live.Run(ctx, o)
+}

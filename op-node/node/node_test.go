@@ -325,9 +325,16 @@ func TestP2PConfig(t *testing.T) {
 	require.Nil(t, setup.ScoringParams)
 }
 
-// TestSequencerStateIsKept: stopping the node is an orderly end of sequencing.
+// TestSequencerNode: in both modes, the admin API reaches the sequencer, and stopping the node is an orderly end of sequencing.
 func TestSequencerNode(t *testing.T) {
+	for name, sources := range map[string][]string{"deriving": nil, "following": {"http://127.0.0.1:1"}} {
+		t.Run(name, func(t *testing.T) { testSequencerNode(t, sources) })
+	}
+}
+
+func testSequencerNode(t *testing.T, sources []string) {
 	w, book := newWorld(t), new(logBook)
+	w.cfg.Follow.Sources = sources
 	w.cfg.Sequencer.Enabled, w.cfg.Sequencer.Stopped = true, true
 	w.cfg.RPC.EnableAdmin, w.cfg.RPC.AdminStatePath = true, filepath.Join(t.TempDir(), "state.json")
 	n := w.start(t, book)
@@ -340,6 +347,8 @@ func TestSequencerNode(t *testing.T) {
 		err := call(t.Context(), n.HTTPEndpoint(), nil, "admin_startSequencer", wrong)
 		return err != nil && strings.HasPrefix(err.Error(), "block hash does not match")
 	}, 10*time.Second, 20*time.Millisecond)
+	start := time.Now()
 	require.NoError(t, n.Stop(t.Context()))
+	require.Less(t, time.Since(start), releaseLimit)
 	require.Contains(t, book.String(), "sequencer already stopped")
 }

@@ -72,9 +72,7 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 		return nil
 	}
 	if c.contradicted(target) {
-		c.dropPendingTarget()
-		c.report(Outcome{Case: follow.CaseRefused, Reason: follow.L1Contradicts})
-		return nil
+		return c.refuse(ctx, Outcome{Case: follow.CaseRefused, Reason: follow.L1Contradicts})
 	}
 	local, err := c.localFacts(ctx, target)
 	if err != nil {
@@ -83,6 +81,9 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 	plan := follow.Plan(c.state.heads, target, local)
 	switch plan.Action {
 	case follow.ActionNone:
+		if plan.Case == follow.CaseRefused {
+			return c.refuse(ctx, Outcome{Case: plan.Case, Reason: plan.Reason})
+		}
 		c.conclude(target, plan)
 		return nil
 	case follow.ActionStage:
@@ -107,6 +108,17 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 // applied is what the controller has applied last.
 func (c *Controller) applied() follow.Applied {
 	return follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
+}
+
+// refuse drops a target for good. One that the engine was asked for before may be where the engine has gone meanwhile.
+func (c *Controller) refuse(ctx context.Context, why Outcome) error {
+	asked := c.state.pending != nil && c.state.pending.target != nil
+	c.dropPendingTarget()
+	c.report(why)
+	if asked {
+		return c.goBack(ctx)
+	}
+	return nil
 }
 
 // contradicted tells that L1 has left a block that the target refers to since it was judged.

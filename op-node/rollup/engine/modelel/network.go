@@ -184,7 +184,9 @@ func (el *EL) advanceSync(blocks int) bool {
 		return false
 	}
 	el.sync, el.snap = nil, false
-	el.setCanonical(target.hash)
+	if el.canonical[target.number] != target.hash { // else the chain is past it already: blocks came in by payloads
+		el.setCanonical(target.hash)
+	}
 	return true
 }
 

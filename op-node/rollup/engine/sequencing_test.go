@@ -424,6 +424,40 @@ func TestBuildingIsHeldForATarget(t *testing.T) {
 	})
 }
 
+// The engine has the source's head already. Only a head that leaves own blocks behind is a reset.
+func TestDivergenceAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		fork   bool
+		number uint64
+		events []string
+		reorgs map[string]int
+	}{
+		"another block": {true, 4, []string{"diverged", "forkchoice-update", "forkchoice-update", "engine-reset-confirmed"},
+			map[string]int{"force_reset": 1}},
+		"another chain, and ahead": {true, 8, []string{"diverged", "forkchoice-update", "forkchoice-update", "engine-reset-confirmed"},
+			map[string]int{"force_reset": 1}},
+		"the own chain, ahead": {false, 8, []string{"forkchoice-update"}, map[string]int{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBench(t, 30*time.Second, func(b *bench) {
+				branch := b.chain.L2()
+				if c.fork {
+					branch = branch.Fork("b", 3)
+				}
+				for _, block := range branch.Blocks(4, c.number) {
+					b.give(block)
+				}
+				b.settle()
+				b.source(branch.Block(c.number))
+				require.Equal(t, branch.Block(c.number).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
+				require.Equal(t, c.events, b.heard.take())
+				require.Equal(t, c.reorgs, b.reorgs)
+				require.Equal(t, 1, b.log.Log().Count(modelel.FCU), "%s", b.log.Log())
+			})
+		})
+	}
+}
+
 func (b *bench) give(block modelel.Block) {
 	b.t.Helper()
 	_, err := b.el.NewPayload(context.Background(), block.Envelope.ExecutionPayload, block.Envelope.ParentBeaconBlockRoot)

@@ -162,7 +162,7 @@ func (c *Controller) processPayload(ctx context.Context, envelope *eth.Execution
 // advance makes an executed child of the unsafe head the new one. Labels that waited for a VALID head go out with it.
 func (c *Controller) advance(ctx context.Context, ref eth.L2BlockRef) (answer, error) {
 	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: ref}, Labels: c.state.heads.Labels}
-	if staged := c.state.staged; staged != nil && staged.Stale(c.applied()) {
+	if staged := c.state.staged; staged != nil && (staged.Stale(c.applied()) || c.contradicted(*staged)) {
 		c.state.staged = nil
 	}
 	staged := c.state.staged
@@ -187,7 +187,7 @@ func (c *Controller) advance(ctx context.Context, ref eth.L2BlockRef) (answer, e
 	if carries {
 		c.state.staged, c.state.currentL1 = nil, staged.CurrentL1()
 		c.state.appliedAt = c.clock.Now()
-		c.state.outcome = Outcome{Case: follow.CaseConsolidate, At: c.state.appliedAt}
+		c.tell(Outcome{Case: follow.CaseConsolidate})
 	}
 	c.commit(want)
 	return answerValid, nil

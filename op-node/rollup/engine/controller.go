@@ -115,21 +115,27 @@ type state struct {
 	currentL1  eth.L1BlockRef
 	phase      Phase
 	phaseSince time.Time
-	// aim is the sync target of PhaseSyncing, and aimSince when it became that.
-	aim      eth.L2BlockRef
-	aimSince time.Time
+	// aim is the sync target of PhaseSyncing, aimSince when it became that, and aimOfSource that it is a source's head
+	// and not an unsafe payload.
+	aim         eth.L2BlockRef
+	aimSince    time.Time
+	aimOfSource bool
 	// pending is what the engine answered SYNCING to, outside the initial sync.
 	pending *pending
 	// staged is a target whose labels wait for the next VALID head (case 2a).
 	staged *follow.Target
 	// newest is the newest target that was handed in. It is planned again when a pending one is resolved.
-	newest    *follow.Target
+	newest *follow.Target
+	// conflict is the newest target if it was refused for not containing the own finalized block.
+	conflict  *follow.Target
 	outcome   Outcome
 	appliedAt time.Time
 	// job is what the engine makes for the sequencer, if anything.
 	job *job
 	// unexecuted is the payload on top of the unsafe head that the engine last answered SYNCING to.
 	unexecuted common.Hash
+	// told is the reason that the log told last.
+	told follow.Reason
 	// gapSince is when the lowest waiting payload was first found to leave a gap above the unsafe head.
 	gapSince time.Time
 }
@@ -292,6 +298,13 @@ func (c *Controller) retry(kind Kind) {
 	timer := &c.timers[kind]
 	timer.backoff = min(max(2*timer.backoff, firstBackoff), c.cfg.PollPeriod)
 	timer.at = c.clock.Now().Add(timer.backoff)
+}
+
+// resume posts a task unless it is going to be retried anyway: it failed, and must not be tried again without a pause.
+func (c *Controller) resume(kind Kind) {
+	if c.timers[kind].at.IsZero() {
+		c.post(kind)
+	}
 }
 
 func (c *Controller) post(kind Kind) { c.queue.post(task{kind: kind, queued: c.clock.Now()}) }

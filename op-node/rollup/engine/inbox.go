@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/log"
 
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
@@ -100,6 +102,22 @@ func (b *inbox) readopt() {
 		_ = b.waiting.Push(envelope)
 	}
 	b.orphans = nil
+}
+
+// branch lists the payloads of another branch that lead to a block, the lowest first. They stay where they are.
+func (b *inbox) branch(tip common.Hash) []*eth.ExecutionPayloadEnvelope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	byHash := make(map[common.Hash]*eth.ExecutionPayloadEnvelope, len(b.orphans))
+	for _, envelope := range b.orphans {
+		byHash[envelope.ExecutionPayload.BlockHash] = envelope
+	}
+	var path []*eth.ExecutionPayloadEnvelope
+	for envelope := byHash[tip]; envelope != nil; envelope = byHash[envelope.ExecutionPayload.ParentHash] {
+		path = append(path, envelope)
+	}
+	slices.Reverse(path)
+	return path
 }
 
 func (b *inbox) orphan(envelope *eth.ExecutionPayloadEnvelope) {

@@ -41,9 +41,8 @@ func (c *Controller) runInsert(ctx context.Context) error {
 		c.dropPayload(envelope)
 		return nil
 	case answerSyncing:
-		if c.state.unexecuted == ref.Hash {
-			// The engine has the parent and cannot execute on it, as in an interrupted snap sync: it has to sync.
-			return c.adopt(ctx, ref)
+		if c.initialSync() || c.state.unexecuted == ref.Hash {
+			return c.syncFirst(ctx, ref)
 		}
 		// It builds on a head that the engine acknowledged and may not have any more.
 		c.state.unexecuted = ref.Hash
@@ -52,6 +51,14 @@ func (c *Controller) runInsert(ctx context.Context) error {
 		return temporary(err)
 	}
 	return c.extend(ctx, envelope, ref)
+}
+
+// syncFirst makes an engine fetch a block that it cannot execute although it has the parent, as in a snap sync.
+func (c *Controller) syncFirst(ctx context.Context, ref eth.L2BlockRef) error {
+	if c.state.pending != nil {
+		return nil // the payload is taken up when the engine has synced to that
+	}
+	return c.adopt(ctx, ref)
 }
 
 // admissible decodes a payload and drops it if it can never become safe.
@@ -115,7 +122,7 @@ func (c *Controller) syncByPayload(ctx context.Context) error {
 	default:
 		return temporary(err)
 	}
-	if err := c.aimAt(ctx, ref); err != nil {
+	if err := c.aimAt(ctx, ref, false); err != nil {
 		return err
 	}
 	c.dropPayload(envelope)

@@ -4,6 +4,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
 // recentBlocks is how many blocks the controller remembers: more than the distance from unsafe to finalized on a
@@ -25,6 +26,14 @@ func (r *recent) put(ref eth.L2BlockRef) {
 	if slot := &r.slots[ref.Number%recentBlocks]; slot.Hash == (common.Hash{}) || slot.Number <= ref.Number {
 		*slot = ref
 	}
+}
+
+// putHeads remembers all four heads.
+func (r *recent) putHeads(heads follow.Heads) {
+	r.put(heads.Finalized.L2BlockRef)
+	r.put(heads.Safe.L2BlockRef)
+	r.put(heads.LocalSafe.L2BlockRef)
+	r.put(heads.Unsafe.L2BlockRef)
 }
 
 // cut forgets every block above the number.

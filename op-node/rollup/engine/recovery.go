@@ -26,7 +26,7 @@ func (c *Controller) runLoad(ctx context.Context) error {
 		}
 	}
 	c.state.heads = heads
-	c.recent.put(heads.Unsafe.L2BlockRef)
+	c.recent.putHeads(heads)
 	phase := PhaseFollowing
 	if c.cfg.ELSync && theirs.fresh {
 		phase = PhaseAwaiting
@@ -62,7 +62,7 @@ func (c *Controller) engineHeads(ctx context.Context) (standing, error) {
 	astray := false
 	finalized, found, err := c.label(ctx, eth.Finalized)
 	if err == nil && found {
-		astray, err = c.offChain(ctx, finalized)
+		astray, err = c.offChain(ctx, finalized, latest)
 	} else if err == nil {
 		finalized, err = c.genesis(ctx)
 	}
@@ -75,7 +75,7 @@ func (c *Controller) engineHeads(ctx context.Context) (standing, error) {
 	}
 	if !found || astray || safe.Number < finalized.Number {
 		safe = finalized
-	} else if off, err := c.offChain(ctx, safe); err != nil {
+	} else if off, err := c.offChain(ctx, safe, latest); err != nil {
 		return standing{}, err
 	} else if off {
 		safe = finalized
@@ -94,10 +94,15 @@ func (c *Controller) engineHeads(ctx context.Context) (standing, error) {
 	}, nil
 }
 
-// offChain tells that the engine's chain has another block at the number, or none.
-func (c *Controller) offChain(ctx context.Context, ref eth.L2BlockRef) (bool, error) {
+// offChain tells that a block is not on the engine's chain: that has another one, or ends below. An engine that does not
+// find a block below its head is syncing, and proves nothing.
+func (c *Controller) offChain(ctx context.Context, ref, latest eth.L2BlockRef) (bool, error) {
+	if ref.Number > latest.Number {
+		return true, nil
+	}
 	have, err := c.lookUp(ctx, ref.Number)
-	return have != follow.Found(ref), err
+	at, found := have.Block()
+	return found && at != ref, err
 }
 
 // genesis is the engine's first block of the rollup, if it is the right one; unknown while the engine lacks it.
@@ -116,10 +121,9 @@ func (c *Controller) runReset(ctx context.Context) error {
 		return temporary(err)
 	}
 	// The engine may stand on a branch whose L1 origin is gone.
-	c.post(KindRewind)
-	if c.timers[KindInsert].at.IsZero() { // else it is an insert that led here, and it waits for its turn
-		c.post(KindInsert)
-	}
+	// Either may be what led here, and must not be tried again without a pause.
+	c.resume(KindRewind)
+	c.resume(KindInsert)
 	return nil
 }
 
@@ -147,7 +151,7 @@ func (c *Controller) realign(ctx context.Context) error {
 	}
 	c.state.heads = heads
 	c.recent.clear()
-	c.recent.put(heads.Unsafe.L2BlockRef)
+	c.recent.putHeads(heads)
 	c.publish()
 	return nil
 }
@@ -179,8 +183,8 @@ func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
 			"engine_unsafe", theirs.heads.Unsafe, "engine_safe", theirs.heads.Safe, "engine_finalized", theirs.heads.Finalized)
 		return theirs.heads, nil
 	}
-	off, err := c.offChain(ctx, heads.LocalSafe.L2BlockRef)
-	if off || theirs.astray || theirs.heads.Unsafe.Number < heads.LocalSafe.Number {
+	off, err := c.offChain(ctx, heads.LocalSafe.L2BlockRef, theirs.heads.Unsafe.L2BlockRef)
+	if off || theirs.astray {
 		heads.Unsafe = follow.Unsafe{L2BlockRef: heads.LocalSafe.L2BlockRef}
 	} else {
 		heads.Unsafe = theirs.heads.Unsafe

@@ -33,7 +33,7 @@ func (c *Controller) initialSync() bool {
 func (c *Controller) commit(heads follow.Heads) {
 	before := c.state.heads
 	c.state.heads = heads
-	c.recent.put(heads.Unsafe.L2BlockRef)
+	c.recent.putHeads(heads)
 	if heads.Unsafe != before.Unsafe {
 		c.state.gapSince = c.clock.Now()
 	}

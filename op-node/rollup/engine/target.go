@@ -37,31 +37,37 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 			c.report(Outcome{Case: follow.CaseEngineSyncing, Reason: follow.EngineSyncing})
 			return nil
 		}
-		return c.aimAt(ctx, target.Labels().LocalSafe.L2BlockRef)
+		aim := target.Labels().LocalSafe.L2BlockRef
+		if aim.Number > c.state.heads.Unsafe.Number {
+			return c.aimAt(ctx, aim, true)
+		}
+		c.enter(PhaseFollowing) // there is nothing to sync to
 	case PhaseSyncing:
-		stale := now.Sub(c.state.aimSince) >= 2*c.cfg.PollPeriod
-		if aim := target.Labels().LocalSafe.L2BlockRef; stale && c.betterAim(aim) {
-			return c.aimAt(ctx, aim)
+		if aim := target.Labels().LocalSafe.L2BlockRef; c.outdated(aim, now) {
+			return c.aimAt(ctx, aim, true)
 		}
 		c.report(Outcome{Case: follow.CaseEngineSyncing, Reason: follow.EngineSyncing})
 		return nil
 	}
+	if r := c.state.conflict; r != nil && r.Same(target) {
+		c.report(c.state.outcome) // finality does not change: neither does this
+		return nil
+	}
+	c.state.conflict = nil
 	if p := c.state.pending; p != nil && p.target != nil {
-		if p.target.Same(target) || now.Sub(p.since) < 2*c.cfg.PollPeriod {
+		if p.heads.Unsafe.L2BlockRef == target.Labels().LocalSafe.L2BlockRef {
+			p.target = &target // another status with the same block to be fetched; the next probe applies it
 			return nil
 		}
-		c.log.Warn("Giving up a target that the execution engine does not get", "given_up", p.heads.Unsafe,
+		if now.Sub(p.since) < 2*c.cfg.PollPeriod {
+			return nil
+		}
+		c.tell(Outcome{Case: c.state.outcome.Case, Reason: c.role.waiting()})
+		c.log.Debug("Giving up a target that the execution engine does not get", "given_up", p.heads.Unsafe,
 			"after", now.Sub(p.since), "next", target.Labels().LocalSafe)
 		c.dropPendingTarget()
 	}
 	return c.attempt(ctx, target, true)
-}
-
-// betterAim tells whether a source's local-safe head is worth leaving the present sync target for: it is not below that,
-// or L1 has left the chain of that, so that nobody may have it.
-func (c *Controller) betterAim(head eth.L2BlockRef) bool {
-	aim := c.state.aim
-	return head.Hash != aim.Hash && (head.Number >= aim.Number || c.l1.Canonical(aim.L1Origin) == follow.L1Mismatch)
 }
 
 // attempt plans a target and carries the plan out. replan allows one more round after the engine found the labels
@@ -72,7 +78,7 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 		return nil
 	}
 	if c.contradicted(target) {
-		return c.refuse(ctx, Outcome{Case: follow.CaseRefused, Reason: follow.L1Contradicts})
+		return c.refuse(ctx, target, follow.L1Contradicts)
 	}
 	local, err := c.localFacts(ctx, target)
 	if err != nil {
@@ -81,24 +87,31 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 	plan := follow.Plan(c.state.heads, target, local)
 	switch plan.Action {
 	case follow.ActionNone:
-		if plan.Case == follow.CaseRefused {
-			return c.refuse(ctx, Outcome{Case: plan.Case, Reason: plan.Reason})
+		switch {
+		case plan.Case == follow.CaseRefused:
+			return c.refuse(ctx, target, plan.Reason)
+		case plan.Reason != follow.None:
+			c.report(Outcome{Case: plan.Case, Reason: plan.Reason})
+			return nil
 		}
 		c.conclude(target, plan)
 		return nil
 	case follow.ActionStage:
+		c.dropPendingTarget()
 		c.state.staged = &target
 		c.report(Outcome{Case: plan.Case, Reason: plan.Reason})
 		return nil
 	}
 	proven := plan.Case == follow.CaseConsolidate
-	if !proven && c.state.pending == nil {
+	if !proven && !c.fetching() {
 		var reason follow.Reason
 		if proven, reason, err = c.checkClaims(ctx, target); err != nil {
 			return c.unanswered(err)
 		} else if reason != follow.None {
-			c.report(Outcome{Case: follow.CaseRefused, Reason: reason})
-			return nil
+			return c.refuse(ctx, target, reason)
+		}
+		if p := c.state.pending; p != nil && p.target == nil {
+			c.dropPending() // a target outranks a payload behind a gap; the engine can fetch but one of them
 		}
 	}
 	proven = proven && (plan.Case == follow.CaseConsolidate || c.finalizedIsKept(target, local))
@@ -108,28 +121,6 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 // applied is what the controller has applied last.
 func (c *Controller) applied() follow.Applied {
 	return follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
-}
-
-// refuse drops a target for good. One that the engine was asked for before may be where the engine has gone meanwhile.
-func (c *Controller) refuse(ctx context.Context, why Outcome) error {
-	asked := c.state.pending != nil && c.state.pending.target != nil
-	c.dropPendingTarget()
-	c.report(why)
-	if asked {
-		return c.goBack(ctx)
-	}
-	return nil
-}
-
-// contradicted tells that L1 has left a block that the target refers to since it was judged.
-func (c *Controller) contradicted(target follow.Target) bool {
-	l := target.Labels()
-	for _, id := range []eth.BlockID{l.LocalSafe.L1Origin, l.Safe.L1Origin, l.Finalized.L1Origin, target.CurrentL1().ID()} {
-		if c.l1.Canonical(id) == follow.L1Mismatch {
-			return true
-		}
-	}
-	return false
 }
 
 // dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
@@ -147,28 +138,45 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 	case answerValid:
 		return c.acknowledged(ctx, target, plan, proven)
 	case answerSyncing:
+		if plan.Case == follow.CaseConsolidate {
+			return reset(fmt.Errorf("engine answers SYNCING to its own head %s", plan.Heads.Unsafe))
+		}
+		// Not told: it is the normal course of a follower without gossip. It is told when the target is given up.
+		c.state.outcome = Outcome{Case: plan.Case, Reason: c.role.waiting(), At: c.clock.Now()}
 		c.hold(plan.Heads, &target)
-		c.report(Outcome{Case: plan.Case, Reason: c.role.waiting()})
-		return nil
+		return c.offerBranch(ctx, plan.Heads.Unsafe)
 	case answerInvalid:
 		c.dropPendingTarget()
-		c.log.Error("The execution engine refuses the source's head", "target", target.Labels().LocalSafe, "err", err)
-		c.report(Outcome{Case: plan.Case, Reason: follow.EngineInvalid})
+		c.report(Outcome{Case: plan.Case, Reason: follow.EngineInvalid}, "target", target.Labels().LocalSafe, "err", err)
 		return nil
 	case answerInconsistent:
 		c.dropPendingTarget()
 		if replan {
-			if err := c.realign(ctx); err != nil {
-				return reset(err) // the engine may have moved already
+			// op-geth moves its head before it looks at the labels.
+			if err := c.runReset(ctx); err != nil {
+				c.report(Outcome{Case: plan.Case, Reason: follow.EngineInconsistent})
+				return reset(err)
 			}
 			return c.attempt(ctx, target, false)
 		}
-		c.log.Error("The execution engine finds the labels inconsistent", "target", target.Labels().LocalSafe, "err", err)
-		c.report(Outcome{Case: plan.Case, Reason: follow.EngineInconsistent})
-		return c.goBack(ctx) // op-geth moves the head before it looks at the labels
+		c.report(Outcome{Case: plan.Case, Reason: follow.EngineInconsistent}, "target", target.Labels().LocalSafe, "err", err)
+		return c.goBack(ctx)
 	default:
 		return c.unanswered(err)
 	}
+}
+
+// offerBranch gives the engine the payloads that gossip brought of the branch that it has to get: it need not have peers
+// that have them. The next probe finds out whether they sufficed.
+func (c *Controller) offerBranch(ctx context.Context, tip follow.Unsafe) error {
+	for _, envelope := range c.inbox.branch(tip.Hash) {
+		if got, err := c.newPayload(ctx, envelope); got == answerFailed {
+			return temporary(err)
+		} else if got != answerValid {
+			return nil // the engine lacks what is below, or will say INVALID to the target itself
+		}
+	}
+	return nil
 }
 
 // acknowledged commits a plan that the engine answered VALID to.
@@ -181,9 +189,9 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	if plan.Case != follow.CaseConsolidate {
 		if !proven {
 			if reason, err := c.verifyOnChain(ctx, target); err != nil {
-				return c.unanswered(err)
+				return reset(err) // the engine is on a chain that nobody vouches for
 			} else if reason != follow.None {
-				return c.retract(ctx, plan, reason)
+				return c.retract(ctx, target, reason)
 			}
 		}
 		if action = c.role.reorged(plan.Case, func() bool { return c.isOwn(ctx, c.state.heads.Unsafe.L2BlockRef) }); action != "" {
@@ -198,7 +206,7 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	c.dropPendingTarget()
 	c.state.currentL1, c.state.staged = target.CurrentL1(), nil
 	c.state.appliedAt = c.clock.Now()
-	c.state.outcome = Outcome{Case: plan.Case, At: c.state.appliedAt}
+	c.tell(Outcome{Case: plan.Case})
 	if plan.Heads.LocalSafe.Number < c.state.heads.LocalSafe.Number {
 		c.post(KindRewind) // blocks that are unsafe again may stand on an L1 fork
 	}
@@ -216,13 +224,9 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	return nil
 }
 
-// conclude ends a plan that takes no engine call: applied already, or refused.
+// conclude ends a plan that takes no engine call: it is applied already.
 func (c *Controller) conclude(target follow.Target, plan follow.HeadPlan) {
 	c.dropPendingTarget()
-	if plan.Reason != follow.None {
-		c.report(Outcome{Case: plan.Case, Reason: plan.Reason})
-		return
-	}
 	c.state.staged = nil
 	c.state.currentL1 = target.CurrentL1()
 	c.state.appliedAt = c.clock.Now()
@@ -230,6 +234,34 @@ func (c *Controller) conclude(target follow.Target, plan follow.HeadPlan) {
 	if !c.state.newest.Same(target) {
 		c.followNewest()
 	}
+}
+
+// contradicted tells that L1 was reorged away from under a target since it was judged.
+func (c *Controller) contradicted(target follow.Target) bool {
+	next := target.Labels()
+	for _, id := range []eth.BlockID{
+		next.LocalSafe.L1Origin, next.Safe.L1Origin, next.Finalized.L1Origin, target.CurrentL1().ID(),
+	} {
+		if (id.Hash != common.Hash{}) && c.l1.Canonical(id) == follow.L1Mismatch {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse drops a target. An engine that fetched it may stand on it by now, and is called back.
+func (c *Controller) refuse(ctx context.Context, target follow.Target, reason follow.Reason) error {
+	if reason == follow.FinalizedConflict {
+		c.state.conflict = &target
+	}
+	fetched := c.fetching()
+	c.dropPendingTarget()
+	c.state.staged = nil
+	c.report(Outcome{Case: follow.CaseRefused, Reason: reason})
+	if fetched {
+		return c.goBack(ctx)
+	}
+	return nil
 }
 
 // followNewest plans the newest target again, unless an even newer one waits.
@@ -240,11 +272,11 @@ func (c *Controller) followNewest() {
 }
 
 // retract goes back to the heads from before a plan that turned out to be wrong once the engine had the blocks.
-func (c *Controller) retract(ctx context.Context, plan follow.HeadPlan, reason follow.Reason) error {
+func (c *Controller) retract(ctx context.Context, target follow.Target, reason follow.Reason) error {
 	c.dropPending()
-	c.log.Error("The source's chain does not hold what its status says, going back", "reason", reason,
-		"refused", plan.Heads.LocalSafe, "unsafe", c.state.heads.Unsafe, "finalized", c.state.heads.Finalized)
-	c.report(Outcome{Case: follow.CaseRefused, Reason: reason})
+	if err := c.refuse(ctx, target, reason); err != nil {
+		return err
+	}
 	return c.goBack(ctx)
 }
 
@@ -261,14 +293,8 @@ func (c *Controller) goBack(ctx context.Context) error {
 
 // hold remembers what the engine answered SYNCING to, and when to ask again.
 func (c *Controller) hold(heads follow.Heads, target *follow.Target) {
-	if c.initialSync() {
-		if aim := heads.Unsafe.L2BlockRef; aim != c.state.aim {
-			c.state.aim, c.state.aimSince = aim, c.clock.Now()
-			c.timers[KindProbe] = timer{}
-		}
-		c.enter(PhaseSyncing)
-	} else if p := c.state.pending; p == nil || p.heads.Unsafe != heads.Unsafe {
-		c.log.Info("The execution engine has to fetch a block", "target", heads.Unsafe, "unsafe", c.state.heads.Unsafe)
+	if p := c.state.pending; p == nil || p.heads.Unsafe != heads.Unsafe {
+		c.log.Debug("The execution engine has to fetch a block", "target", heads.Unsafe, "unsafe", c.state.heads.Unsafe)
 		c.state.pending = &pending{heads: heads, target: target, since: c.clock.Now()}
 		c.timers[KindProbe] = timer{}
 	} else {
@@ -293,7 +319,7 @@ func (c *Controller) dropPendingTarget() {
 // runProbe asks again for what the engine answered SYNCING to.
 func (c *Controller) runProbe(ctx context.Context) error {
 	if c.state.phase == PhaseSyncing {
-		return c.aimAt(ctx, c.state.aim)
+		return c.aimAt(ctx, c.state.aim, c.state.aimOfSource)
 	}
 	p := c.state.pending
 	switch {
@@ -310,24 +336,43 @@ func (c *Controller) runProbe(ctx context.Context) error {
 	}
 }
 
-// aimAt asks the engine to sync to a block, in the initial sync.
-func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef) error {
+// outdated tells that the sync target of the initial sync should give way to a source's local-safe head: it was one
+// itself and was not reached within two polls, gossip that it came from has stopped, or it cannot become safe any more.
+func (c *Controller) outdated(next eth.L2BlockRef, now time.Time) bool {
+	if now.Sub(c.state.aimSince) < 2*c.cfg.PollPeriod || next == c.state.aim {
+		return false
+	}
+	return c.state.aimOfSource || next.Number >= c.state.aim.Number ||
+		c.l1.Canonical(c.state.aim.L1Origin) == follow.L1Mismatch
+}
+
+// aimAt asks the engine to sync to a block, in the initial sync. ofSource tells a source's head from an unsafe payload.
+func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef, ofSource bool) error {
 	heads := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: head}, Labels: c.state.heads.Labels}
 	got, err := c.synchronize(ctx, heads)
 	switch got {
 	case answerValid:
 		return c.arrive(ctx, head.Hash)
-	case answerSyncing:
-		c.hold(heads, nil)
-		return nil
 	case answerInvalid:
 		c.log.Error("The execution engine refuses the sync target", "target", head, "err", err)
+		c.timers[KindProbe] = timer{}
 		c.enter(PhaseAwaiting)
 		c.publish()
 		return nil
-	default:
-		return temporary(err)
 	}
+	if head != c.state.aim {
+		// Also after an error: op-geth has taken the new target when it complains about leaving the old one, and to ask
+		// for the old one again would throw it to and fro.
+		c.state.aim, c.state.aimSince, c.state.aimOfSource = head, c.clock.Now(), ofSource
+		c.timers[KindProbe] = timer{}
+	}
+	c.enter(PhaseSyncing)
+	c.retry(KindProbe)
+	c.publish()
+	if got != answerSyncing {
+		c.log.Debug("The execution engine did not answer to a sync target", "target", head, "err", err)
+	}
+	return nil
 }
 
 // arrive ends an initial sync at the block that the engine said VALID to. The block is taken from the engine: a source's
@@ -371,8 +416,8 @@ func (c *Controller) localFacts(ctx context.Context, target follow.Target) (foll
 			return local, err
 		}
 	}
-	if need.Ancestry {
-		local.OverFinalized, err = c.overFinalized(ctx, next.Finalized)
+	if _, found := local.LocalSafe.Block(); need.Ancestry && (found || !need.Chain) {
+		local.OverFinalized, err = c.overFinalized(ctx, next)
 	}
 	return local, err
 }
@@ -384,63 +429,82 @@ func (c *Controller) finalizedIsKept(target follow.Target, local follow.Local) b
 	return local.OverFinalized == follow.AncestryHolds || own.Hash == common.Hash{} || target.Labels().Finalized == own
 }
 
-// overFinalized finds out whether the chain below a target's finalized block contains the own finalized block.
-func (c *Controller) overFinalized(ctx context.Context, finalized follow.Finalized) (follow.Ancestry, error) {
-	own := c.state.heads.Finalized.L2BlockRef
-	if finalized.L2BlockRef == own {
-		return follow.AncestryUnknown, nil // the engine checks it: it is part of the update
-	}
-	if finalized.Number <= c.state.heads.Unsafe.Number {
-		at, err := c.blockAt(ctx, finalized.Number)
-		if err != nil {
-			return follow.AncestryUnknown, err
-		}
-		if at == follow.Found(finalized.L2BlockRef) {
-			return follow.AncestryHolds, nil
+// overFinalized finds out whether a target's chain contains the own finalized block. Where the engine does not have that
+// chain yet, a finalized block of the target on the own chain will do: the engine checks that it is the target's.
+func (c *Controller) overFinalized(ctx context.Context, next follow.Labels) (follow.Ancestry, error) {
+	own, finalized := c.state.heads.Finalized.L2BlockRef, next.Finalized.L2BlockRef
+	if !c.fetching() {
+		if over, err := c.descends(ctx, next.LocalSafe.Hash, own); err != nil || over != follow.AncestryUnknown {
+			return over, err
 		}
 	}
-	return c.descends(ctx, finalized.Hash, own)
+	if finalized == own || finalized.Number > c.state.heads.Unsafe.Number {
+		return follow.AncestryUnknown, nil
+	}
+	at, err := c.blockAt(ctx, finalized.Number)
+	if err == nil && at == follow.Found(finalized) {
+		return follow.AncestryHolds, nil
+	}
+	return follow.AncestryUnknown, err
 }
 
-// descends walks from a block down to the number of an ancestor and tells whether it is met there.
-func (c *Controller) descends(ctx context.Context, from common.Hash, ancestor eth.L2BlockRef) (follow.Ancestry, error) {
+// fetching tells that the engine was given a target that it does not have. It moves to the target by itself once it has
+// that, so that there is no use in finding out first what it will say to it.
+func (c *Controller) fetching() bool { return c.state.pending != nil && c.state.pending.target != nil }
+
+// descends walks from a block down to its ancestors, the highest first, and tells whether each is met. It stops at the
+// own chain, where the rest can be looked up.
+func (c *Controller) descends(ctx context.Context, from common.Hash, ancestors ...eth.L2BlockRef) (follow.Ancestry, error) {
 	hash := from
 	for range maxAncestry {
 		ref, found, err := c.blockByHash(ctx, hash)
-		switch {
-		case err != nil || !found:
+		if err != nil || !found {
 			return follow.AncestryUnknown, err
-		case ref.Hash == ancestor.Hash:
-			return follow.AncestryHolds, nil
-		case ref.Number <= ancestor.Number:
-			return follow.AncestryBroken, nil
+		}
+		for len(ancestors) > 0 && ref.Number <= ancestors[0].Number {
+			if ref != ancestors[0] {
+				return follow.AncestryBroken, nil
+			}
+			ancestors = ancestors[1:]
+		}
+		if own, ok := c.recent.at(ref.Number); len(ancestors) == 0 || ok && own == ref {
+			return c.onOwnChain(ctx, ancestors...)
 		}
 		hash = ref.ParentHash
 	}
 	return follow.AncestryUnknown, nil
 }
 
-// checkClaims compares the refs of a target with the engine's blocks of the same hashes, on whatever branch. proven is
-// false if the engine does not have them.
+// onOwnChain tells whether blocks not above the own unsafe head are all on the own chain.
+func (c *Controller) onOwnChain(ctx context.Context, refs ...eth.L2BlockRef) (follow.Ancestry, error) {
+	for _, ref := range refs {
+		at, err := c.blockAt(ctx, ref.Number)
+		if own, ok := at.Block(); !ok {
+			return follow.AncestryUnknown, err
+		} else if own != ref {
+			return follow.AncestryBroken, nil
+		}
+	}
+	return follow.AncestryHolds, nil
+}
+
+// checkClaims compares the refs of a target with the chain below its local-safe head, if the engine has that already:
+// op-geth would find that they do not belong together only after it moved its head. proven is false if the engine does
+// not have them.
 func (c *Controller) checkClaims(ctx context.Context, target follow.Target) (proven bool, reason follow.Reason, err error) {
 	next := target.Labels()
-	checked := c.state.heads.Finalized.L2BlockRef
-	for _, claim := range []eth.L2BlockRef{next.LocalSafe.L2BlockRef, next.Safe.L2BlockRef, next.Finalized.L2BlockRef} {
-		if claim == checked || (claim.Hash == common.Hash{}) {
-			continue
-		}
-		ref, found, err := c.blockByHash(ctx, claim.Hash)
-		switch {
-		case err != nil:
-			return false, follow.None, err
-		case !found:
-			return false, follow.None, nil
-		case ref != claim:
-			return false, follow.Incoherent, nil
-		}
-		checked = claim
+	claims := []eth.L2BlockRef{next.LocalSafe.L2BlockRef, next.Safe.L2BlockRef}
+	if (next.Finalized.Hash != common.Hash{}) {
+		claims = append(claims, next.Finalized.L2BlockRef)
 	}
-	return true, follow.None, nil
+	switch chain, err := c.descends(ctx, next.LocalSafe.Hash, claims...); {
+	case err != nil:
+		return false, follow.None, err
+	case chain == follow.AncestryBroken:
+		return false, follow.Incoherent, nil
+	default:
+		return chain == follow.AncestryHolds, follow.None, nil
+	}
 }
 
 // isOwn tells whether a block is on the engine's chain; a look-up that fails counts as no.
@@ -453,6 +517,7 @@ func (c *Controller) isOwn(ctx context.Context, ref eth.L2BlockRef) bool {
 // moved to the target.
 func (c *Controller) verifyOnChain(ctx context.Context, target follow.Target) (follow.Reason, error) {
 	next := target.Labels()
+	var met eth.L2BlockRef
 	for _, claim := range []struct {
 		ref    eth.L2BlockRef
 		reason follow.Reason
@@ -462,39 +527,54 @@ func (c *Controller) verifyOnChain(ctx context.Context, target follow.Target) (f
 		{next.Safe.L2BlockRef, follow.Incoherent},
 		{next.LocalSafe.L2BlockRef, follow.Incoherent},
 	} {
-		if (claim.ref.Hash == common.Hash{}) {
+		if claim.ref == met || (claim.ref.Hash == common.Hash{}) {
 			continue
 		}
+		met = claim.ref
 		have, err := c.lookUp(ctx, claim.ref.Number)
 		if err != nil {
 			return follow.None, err
 		}
-		if have != follow.Found(claim.ref) {
+		switch at, found := have.Block(); {
+		case !found:
+			return follow.None, fmt.Errorf("the engine does not find block %d below its new head", claim.ref.Number)
+		case at != claim.ref:
 			return claim.reason, nil
 		}
 	}
 	return follow.None, nil
 }
 
-// unanswered notes that the engine did not answer. The state stays; the next poll tries again.
+// unanswered notes that the engine did not answer. The state stays; the next poll tries again. It is for the caller of
+// the task to log.
 func (c *Controller) unanswered(err error) error {
-	c.report(Outcome{Case: follow.CaseQueryFailed, Reason: follow.EngineUnavailable})
+	c.state.outcome = Outcome{Case: follow.CaseQueryFailed, Reason: follow.EngineUnavailable, At: c.clock.Now()}
+	c.publish()
 	return temporary(err)
 }
 
-// report publishes what became of a target, and logs it when it is another reason than before.
-func (c *Controller) report(o Outcome) {
-	o.At = c.clock.Now()
-	if before := c.state.outcome.Reason; before != o.Reason {
-		switch o.Reason {
-		case follow.None:
-			c.log.Info("Follow target applied again", "was", before)
-		case follow.FinalizedConflict, follow.EngineInvalid, follow.EngineInconsistent, follow.ReorgUnresolved:
-			c.log.Error("Follow target not applied", "reason", o.Reason, "case", o.Case, "text", o.Reason.Text(), "advice", o.Reason.Advice())
-		default:
-			c.log.Warn("Follow target not applied", "reason", o.Reason, "case", o.Case, "text", o.Reason.Text())
-		}
-	}
-	c.state.outcome = o
+// report publishes what became of a target.
+func (c *Controller) report(o Outcome, attrs ...any) {
+	c.tell(o, attrs...)
 	c.publish()
+}
+
+// tell notes what became of a target, and logs it when it is another reason than was logged last.
+func (c *Controller) tell(o Outcome, attrs ...any) {
+	o.At = c.clock.Now()
+	c.state.outcome = o
+	before := c.state.told
+	if before == o.Reason {
+		return
+	}
+	c.state.told = o.Reason
+	attrs = append([]any{"reason", o.Reason, "case", o.Case, "text", o.Reason.Text(), "advice", o.Reason.Advice()}, attrs...)
+	switch o.Reason {
+	case follow.None:
+		c.log.Info("Follow target applied again", "was", before)
+	case follow.FinalizedConflict, follow.EngineInvalid, follow.EngineInconsistent, follow.ReorgUnresolved:
+		c.log.Error("Follow target not applied", attrs...)
+	default:
+		c.log.Warn("Follow target not applied", attrs...)
+	}
 }

@@ -1,0 +1,452 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/log"
+
+	"github.com/ethereum-optimism/optimism/op-service/clock"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+)
+
+// story is one follower and its world: an engine with peers and faults, L1, a source. The controller is driven step by
+// step, in a testing/synctest bubble, so that nothing happens but what a command asks for.
+type story struct {
+	t     testing.TB
+	chain *modelel.Chain
+	// other is another rollup; its blocks are called x0, x1, ….
+	other   *modelel.Chain
+	forks   map[string]*modelel.Branch
+	l1Forks map[string]*modelel.L1Branch
+	l1      storyL1
+	net     *modelel.Network
+	el      *modelel.EL
+	hidden  *hiding
+	faulty  *modelel.Faulty
+	calls   *modelel.Recorder
+	cfg     Config
+
+	controller *Controller
+	logs       *storyLog
+
+	// status is what the source says, reason the newest verdict on it.
+	status follow.Status
+	judged bool
+	reason follow.Reason
+	again  bool
+
+	// seen is the newest snapshot, told what the transcript showed of it last.
+	seen, told *Snapshot
+	// lost tells that the engine lost blocks, so that what is published need not be there until the follower noticed.
+	lost bool
+	// strayed tells that the engine took another head by itself, when it had fetched it, and was not told heads since.
+	strayed bool
+	// flooded tells to show when labels are applied.
+	flooded bool
+	// began is when the present command began, events what happened since.
+	began  time.Time
+	events []storyEvent
+}
+
+// hiding is an engine that does not serve canonical blocks up to a number, as in the middle of a sync.
+type hiding struct {
+	modelel.Engine
+	upTo uint64
+}
+
+// L2BlockRefByNumber implements modelel.Engine.
+func (h *hiding) L2BlockRefByNumber(ctx context.Context, number uint64) (eth.L2BlockRef, error) {
+	if number > 0 && number <= h.upTo {
+		return eth.L2BlockRef{}, ethereum.NotFound
+	}
+	return h.Engine.L2BlockRefByNumber(ctx, number)
+}
+
+// storyEvent is a line of a transcript.
+type storyEvent struct {
+	at     time.Duration
+	text   string
+	method modelel.Method // of an engine call
+	answer string
+}
+
+// storyL1 is the follower's view of L1: a branch up to a head.
+type storyL1 struct {
+	branch *modelel.L1Branch
+	head   uint64
+	down   bool
+}
+
+// Canonical answers as the view of L1 does.
+func (l *storyL1) Canonical(id eth.BlockID) follow.L1Answer {
+	switch {
+	case l.down:
+		return follow.L1Unavailable
+	case id.Number > l.head:
+		return follow.L1Behind
+	case l.branch.Block(id.Number).ID() == id:
+		return follow.L1Canonical
+	default:
+		return follow.L1Mismatch
+	}
+}
+
+func newStory(t testing.TB) *story {
+	s := &story{t: t, chain: modelel.NewChain(), other: modelel.NewChain(modelel.GenesisTime(modelel.DefaultGenesisTime - 7))}
+	s.forks = map[string]*modelel.Branch{"": s.chain.L2()}
+	s.l1Forks = map[string]*modelel.L1Branch{"": s.chain.L1()}
+	s.l1.branch = s.chain.L1()
+	s.net = modelel.NewNetwork()
+	s.logs = &storyLog{story: s}
+	rollup := s.chain.RollupConfig()
+	period := 2 * time.Duration(rollup.BlockTime) * time.Second
+	s.cfg = Config{Rollup: rollup, PollPeriod: period, CallTimeout: 5 * time.Second, ColdStart: 10 * time.Second}
+	s.seen, s.told = &Snapshot{}, &Snapshot{}
+	s.engine()
+	return s
+}
+
+// engine gives the follower another engine, with the story's peers.
+func (s *story) engine(opts ...modelel.Option) {
+	s.el = s.chain.NewEL(append([]modelel.Option{modelel.WithNetwork(s.net)}, opts...)...)
+	s.hidden = &hiding{Engine: s.el}
+	s.faulty = modelel.NewFaulty(s.hidden)
+	s.calls = modelel.NewRecorder(s.faulty, s.chain.Name)
+}
+
+// boot starts the follower's process, on whatever the engine has.
+func (s *story) boot() {
+	c, err := New(s.cfg, Deps{
+		Engine: s.calls, L1: &s.l1, Observer: s, Role: Verifier{}, Metrics: noMetrics{}, Clock: clock.SystemClock, Log: log.NewLogger(s.logs),
+	})
+	if err != nil {
+		s.t.Fatalf("boot: %v", err)
+	}
+	s.controller, s.seen = c, c.Snapshot()
+	s.judged, s.reason = false, follow.None
+}
+
+// run lets the controller work until it is idle, and the driver with it.
+func (s *story) run() {
+	const hot = 50_000
+	for n := 0; ; n++ {
+		worked, err := s.controller.step(context.Background())
+		s.noteCalls()
+		if err != nil {
+			s.t.Fatalf("the node would stop: %v", err)
+		}
+		if n > hot {
+			s.t.Fatalf("still working after %d tasks and no time\n%s", n, s.tell())
+		}
+		if s.again {
+			s.again = false
+			s.judgeWaiting()
+		} else if !worked {
+			return
+		}
+	}
+}
+
+// wait lets time pass, with a poll of the source every period if there is one.
+func (s *story) wait(d, period time.Duration) {
+	end := time.Now().Add(d)
+	nextPoll := end.Add(time.Second)
+	if period > 0 {
+		nextPoll = time.Now().Add(period)
+	}
+	for {
+		s.run()
+		now := time.Now()
+		if !now.Before(nextPoll) {
+			nextPoll = now.Add(period)
+			s.poll()
+			continue
+		}
+		if !now.Before(end) {
+			return
+		}
+		pause := min(s.controller.untilDue(), end.Sub(now), nextPoll.Sub(now))
+		if pause <= 0 {
+			s.t.Fatalf("idle with a timer that is due\n%s", s.tell())
+		}
+		time.Sleep(pause)
+	}
+}
+
+// poll asks the source once, if the driver would, and lets the node work.
+func (s *story) poll() {
+	snap := s.controller.Snapshot()
+	if snap.Phase == PhaseAwaiting && time.Since(snap.PhaseSince) < s.cfg.ColdStart {
+		s.note("not polled: the engine may yet get a payload to sync to")
+		return
+	}
+	s.judge()
+	s.run()
+}
+
+// judge does with the source's status what the driver does.
+func (s *story) judge() {
+	rollup := s.cfg.Rollup
+	chain := follow.Chain{Genesis: rollup.Genesis.L2, GenesisTime: rollup.Genesis.L2Time, BlockTime: rollup.BlockTime}
+	if reason := follow.Screen(s.status, chain); reason != follow.None {
+		s.verdict(reason, ", L1 not asked")
+		return
+	}
+	snap := s.controller.Snapshot()
+	if snap.Phase == PhaseLoading {
+		s.verdict(follow.EngineUnavailable, "")
+		return
+	}
+	prev := snap.Applied()
+	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts)}
+	for _, id := range follow.L1Refs(s.status, prev) {
+		facts.L1[id] = s.l1.Canonical(id)
+	}
+	verdict := follow.Validate(s.status, facts, prev)
+	s.verdict(verdict.Reason(), "")
+	if target, ok := verdict.Accepted(); ok {
+		s.controller.Follow(target)
+	}
+}
+
+// judgeWaiting looks again at a status that could not be judged well, as the driver does when L1 moves.
+func (s *story) judgeWaiting() {
+	switch s.reason {
+	case follow.L1TooLow, follow.L1Contradicts, follow.L1CallFailed, follow.EngineUnavailable:
+		s.judge()
+	}
+}
+
+func (s *story) verdict(reason follow.Reason, extra string) {
+	s.judged, s.reason = true, reason
+	class := map[follow.Class]string{follow.ClassDeferred: "deferred: ", follow.ClassRejected: "rejected: "}[reason.Class()]
+	s.note("verdict: %s%s%s", class, reason.Code(), extra)
+}
+
+// moveL1 is a new head of L1.
+func (s *story) moveL1() {
+	s.controller.Rewind()
+	s.judgeWaiting()
+	s.run()
+}
+
+// OnSnapshot checks each snapshot that is published.
+func (s *story) OnSnapshot(now *Snapshot) {
+	before := s.seen
+	if before.Phase == PhaseLoading && now.Phase != PhaseLoading {
+		s.again = true
+	}
+	s.seen = now
+	h := now.Heads
+	s.ordered("finalized", h.Finalized.L2BlockRef, "safe", h.Safe.L2BlockRef)
+	s.ordered("safe", h.Safe.L2BlockRef, "local-safe", h.LocalSafe.L2BlockRef)
+	s.ordered("local-safe", h.LocalSafe.L2BlockRef, "unsafe", h.Unsafe.L2BlockRef)
+	if !s.lost {
+		s.ordered("former finalized", before.Heads.Finalized.L2BlockRef, "finalized", h.Finalized.L2BlockRef)
+	}
+	if s.flooded && now.AppliedAt != before.AppliedAt {
+		s.note("labels applied, unsafe=%s", s.name(h.Unsafe.Hash))
+	}
+	if now.AppliedAt != before.AppliedAt || now.CurrentL1 != before.CurrentL1 {
+		for what, id := range map[string]eth.BlockID{
+			"local-safe": h.LocalSafe.L1Origin, "safe": h.Safe.L1Origin, "current L1": now.CurrentL1.ID(),
+		} {
+			if id.Hash != (common.Hash{}) && s.l1.Canonical(id) == follow.L1Mismatch {
+				s.t.Errorf("I1: applied %s rests on %s, which is not canonical\n%s", what, s.name(id.Hash), s.tell())
+			}
+		}
+	}
+}
+
+// ordered checks I3 and I4 for a pair of heads: by number and by ancestry.
+func (s *story) ordered(what string, low eth.L2BlockRef, other string, high eth.L2BlockRef) {
+	if low.Hash == (common.Hash{}) {
+		return
+	}
+	if low.Number > high.Number {
+		s.t.Errorf("I3/I4: %s %s is above %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.tell())
+		return
+	}
+	fork := strings.TrimLeft(s.name(high.Hash), "0123456789")
+	if below, err := s.chain.Find(fmt.Sprint(low.Number) + fork); err != nil || below.Hash() != low.Hash {
+		s.t.Errorf("I3/I4: %s %s is no ancestor of %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.tell())
+	}
+}
+
+// check looks at what has to hold whenever the follower is idle: what is published is on the engine's chain.
+func (s *story) check() {
+	h := s.seen.Heads
+	if s.seen.Phase != PhaseFollowing || s.lost || s.strayed {
+		return
+	}
+	for what, ref := range map[string]eth.L2BlockRef{
+		"unsafe": h.Unsafe.L2BlockRef, "local-safe": h.LocalSafe.L2BlockRef, "safe": h.Safe.L2BlockRef,
+		"finalized": h.Finalized.L2BlockRef,
+	} {
+		if have, err := s.el.L2BlockRefByNumber(context.Background(), ref.Number); err != nil || have != ref {
+			s.t.Errorf("published %s %s is not on the engine's chain (%s)\n%s", what, s.name(ref.Hash), s.el, s.tell())
+		}
+	}
+}
+
+// name is what transcripts call a block.
+func (s *story) name(hash common.Hash) string { return s.chain.Name(hash) }
+
+func (s *story) note(format string, args ...any) {
+	s.events = append(s.events, storyEvent{at: time.Since(s.began), text: fmt.Sprintf(format, args...)})
+}
+
+func (s *story) noteCalls() {
+	for _, call := range s.calls.Log().Take() {
+		_, answer, _ := strings.Cut(call.String(), " → ")
+		s.events = append(s.events, storyEvent{time.Since(s.began), call.String(), call.Method, answer})
+		if call.Method == modelel.FCU && answer == string(eth.ExecutionValid) {
+			s.lost, s.strayed = false, false
+		}
+	}
+}
+
+// tell shows what a command caused.
+func (s *story) tell() string {
+	var out strings.Builder
+	events, counts := s.condense()
+	for _, e := range events {
+		if e.at > 0 {
+			fmt.Fprintf(&out, "+%-6s ", e.at.Round(time.Millisecond))
+		}
+		out.WriteString(e.text + "\n")
+	}
+	for _, line := range counts {
+		out.WriteString(line + "\n")
+	}
+	s.changes(&out)
+	if out.Len() == 0 {
+		return "ok"
+	}
+	return out.String()
+}
+
+// fold shortens a row of inserted blocks to the first and the last of them.
+func fold(events []storyEvent) (out []storyEvent) {
+	const short = 3
+	for i := 0; i < len(events); {
+		n, last := inserts(events[i:])
+		if n < short {
+			out = append(out, events[i])
+			i++
+			continue
+		}
+		out = append(out, events[i], events[i+1], storyEvent{at: events[i].at, text: "... and so on to " + last})
+		i += 2 * n
+	}
+	return out
+}
+
+// inserts counts the blocks at the front that were inserted one like the other, and names the last.
+func inserts(events []storyEvent) (n int, last string) {
+	labels := ""
+	for ; 2*n+1 < len(events); n++ {
+		payload, update := events[2*n], events[2*n+1]
+		number := strings.TrimSuffix(strings.TrimPrefix(payload.text, "newPayload "), " → VALID")
+		rest, ok := strings.CutPrefix(update.text, "FCU head="+number+" ")
+		if payload.method != modelel.NewPayload || !ok || (n > 0 && rest != labels) || update.at != events[0].at {
+			return n, last
+		}
+		labels, last = rest, number
+	}
+	return n, last
+}
+
+// condense shows many engine calls by their number only.
+func (s *story) condense() (events []storyEvent, counts []string) {
+	const many = 36
+	tally := make(map[string]int)
+	calls := 0
+	folded := fold(s.events)
+	for _, e := range folded {
+		if e.method != "" {
+			calls++
+		}
+	}
+	if calls <= many {
+		return folded, nil
+	}
+	for _, e := range s.events {
+		if e.method == "" {
+			events = append(events, e)
+		} else if e.method == modelel.FCU || e.method == modelel.NewPayload {
+			tally[fmt.Sprintf("%s → %s", e.method, e.answer)]++
+		} else {
+			tally[string(e.method)]++
+		}
+	}
+	for what, n := range tally {
+		counts = append(counts, fmt.Sprintf("%d × %s", n, what))
+	}
+	slices.Sort(counts)
+	return events, counts
+}
+
+// changes shows what a snapshot has new against the one that was shown last.
+func (s *story) changes(out *strings.Builder) {
+	before, now := s.told, s.seen
+	s.told = now
+	if now.Phase != before.Phase {
+		fmt.Fprintf(out, "phase: %s\n", now.Phase)
+	}
+	if was, is := before.Outcome, now.Outcome; is.Case != was.Case || is.Reason != was.Reason {
+		fmt.Fprintf(out, "plan: %s, %s\n", is.Case, is.Reason)
+	}
+	if now.Pending != before.Pending {
+		fmt.Fprintf(out, "pending: %s\n", s.name(now.Pending.Hash))
+	}
+	if now.Heads != before.Heads || now.CurrentL1 != before.CurrentL1 {
+		out.WriteString(s.heads() + "\n")
+	}
+}
+
+func (s *story) heads() string {
+	h := s.seen.Heads
+	return fmt.Sprintf("unsafe=%s local-safe=%s safe=%s finalized=%s current-l1=%s", s.name(h.Unsafe.Hash),
+		s.name(h.LocalSafe.Hash), s.name(h.Safe.Hash), s.name(h.Finalized.Hash), s.name(s.seen.CurrentL1.Hash))
+}
+
+// storyLog puts what the follower logs into the transcript, but for the line of each block.
+type storyLog struct{ story *story }
+
+func (l *storyLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (l *storyLog) WithAttrs([]slog.Attr) slog.Handler               { return l }
+func (l *storyLog) WithGroup(string) slog.Handler                    { return l }
+
+func (l *storyLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "Sync progress" {
+		return nil
+	}
+	l.story.noteCalls() // those before the line
+	line := fmt.Sprintf("%s %s", r.Level, r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		if slices.Contains([]string{"task", "reason"}, a.Key) {
+			line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
+		}
+		return true
+	})
+	l.story.note("%s", line)
+	return nil
+}
+
+type noMetrics struct{}
+
+func (noMetrics) RecordTask(string, time.Duration, time.Duration, bool)        {}
+func (noMetrics) RecordUnsafePayloadsBuffer(_ uint64, _ uint64, _ eth.BlockID) {}
+func (noMetrics) RecordFollowSourceReorg(string)                               {}

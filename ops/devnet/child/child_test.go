@@ -40,6 +40,13 @@ func next(t *testing.T, lines <-chan string) string {
 	}
 }
 
+// until reads lines up to the given one; a shell has things of its own to say about signals.
+func until(t *testing.T, lines <-chan string, want string) {
+	t.Helper()
+	for next(t, lines) != want {
+	}
+}
+
 func ended(t *testing.T, p *Process) {
 	t.Helper()
 	select {
@@ -99,9 +106,18 @@ func TestStopIsASIGTERM(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, p.Stop(ctx))
-	require.Equal(t, "bye", next(t, lines))
+	until(t, lines, "bye")
 	require.NoError(t, p.Err())
 	require.NoError(t, p.Stop(ctx), "a second Stop finds nothing to do")
+}
+
+func TestStopReachesTheWholeGroup(t *testing.T) {
+	p, lines := shell(t, t.Context(), `(trap 'echo inner; exit 0' TERM; echo up; while :; do sleep 0.05; done) & trap '' TERM; wait`)
+	require.Equal(t, "up", next(t, lines))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, p.Stop(ctx))
+	until(t, lines, "inner")
 }
 
 func TestStopKillsADeafChild(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func fake(mode string) {
+	fmt.Println("pid", os.Getpid())
 	fmt.Println("args", strings.Join(os.Args[1:], " "))
 	if os.Getenv("OP_NODE_L1_ETH_RPC") != "" {
 		fmt.Println("the environment leaks")
@@ -36,7 +39,7 @@ func fake(mode string) {
 		fmt.Println("CRIT Application failed message=\"no such flag\"")
 		os.Exit(1)
 	case "silent":
-		select {}
+		<-time.After(time.Hour)
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 	}
@@ -76,7 +79,7 @@ func TestLives(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 7, status.UnsafeL2.Number)
 	require.ErrorContains(t, n.Start(t.Context()), "already running")
-	require.Contains(t, n.Tail()[0], "--l1=ws://l1")
+	require.Contains(t, n.Tail()[1], "--l1=ws://l1")
 	require.NotContains(t, strings.Join(n.Tail(), "\n"), "leaks")
 
 	n.Kill9()
@@ -109,12 +112,17 @@ func TestFailingStartShowsWhyAndLeavesNothing(t *testing.T) {
 
 func TestStartGivenUpLeavesNothing(t *testing.T) {
 	n := newFake(t, "silent")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err := n.Start(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "no RPC server")
 	require.Zero(t, n.PID())
+	shown := regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(err.Error())
+	require.NotNil(t, shown, "%v", err)
+	pid, err := strconv.Atoi(shown[1])
+	require.NoError(t, err)
+	require.False(t, alive(pid))
 }
 
 func TestStopKillsADeafNode(t *testing.T) {

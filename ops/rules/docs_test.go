@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,6 +147,20 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	})
 	require.GreaterOrEqual(t, documents, 4)
+}
+
+// Whoever comes new finds each package, or the folder it is in, on the page that shows the tree.
+func TestEveryPackageHasItsPlace(t *testing.T) {
+	const page = "op-node/docs/structure.md"
+	text, err := os.ReadFile(filepath.Join(root, page))
+	require.NoError(t, err)
+	var shown []string
+	for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+		shown = append(shown, path.Join(path.Dir(page), match[1]))
+	}
+	for _, s := range sources(t) {
+		require.True(t, slices.Contains(shown, s.pkg) || slices.Contains(shown, path.Dir(s.pkg)), "%s is not in %s", s.pkg, page)
+	}
 }
 
 var notInAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)

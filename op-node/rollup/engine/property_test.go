@@ -467,8 +467,8 @@ func (s *simulation) heal() {
 func (s *simulation) converge() {
 	s.heal()
 	polls := 2
-	if s.c.Snapshot().Phase != PhaseFollowing {
-		polls += 5 // the delay of a cold start, and the sync
+	if s.c.Snapshot().Phase != PhaseFollowing || s.lost {
+		polls += 5 // the delay of a cold start, a sync target that is given up, and the sync
 	}
 	if s.c.Snapshot().Pending != (eth.L2BlockRef{}) {
 		polls += 2

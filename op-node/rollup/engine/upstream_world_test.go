@@ -143,8 +143,15 @@ func (nullObserver) OnSnapshot(*Snapshot) {}
 
 func (o *ours) bed() *testbed { return o.testbed }
 
-// follow takes a status through the gate. The source reads on in L1, so that nothing looks like a replay.
 func (o *ours) follow(localSafe, safe, finalized eth.L2BlockRef) {
+	if target, ok := o.judge(localSafe, safe, finalized).Accepted(); ok {
+		o.c.Follow(target)
+	}
+	o.drain()
+}
+
+// judge takes a status through the gate. The source reads on in L1, so that nothing looks like a replay.
+func (o *ours) judge(localSafe, safe, finalized eth.L2BlockRef) follow.Verdict {
 	o.l1++
 	cfg := o.chain.RollupConfig()
 	chain := follow.Chain{Genesis: cfg.Genesis.L2, GenesisTime: cfg.Genesis.L2Time, BlockTime: cfg.BlockTime}
@@ -154,10 +161,7 @@ func (o *ours) follow(localSafe, safe, finalized eth.L2BlockRef) {
 	for _, id := range follow.L1Refs(status, prev) {
 		facts[id] = follow.L1Canonical
 	}
-	if target, ok := follow.Validate(status, follow.Facts{Chain: chain, L1: facts}, prev).Accepted(); ok {
-		o.c.Follow(target)
-	}
-	o.drain()
+	return follow.Validate(status, follow.Facts{Chain: chain, L1: facts}, prev)
 }
 
 func (o *ours) gossip(b modelel.Block) {

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/lightcl/op-node/ops/devnet/faultproxy"
 	"github.com/lightcl/op-node/ops/devnet/screen"
 	"github.com/lightcl/op-node/ops/devnet/stack"
 )
@@ -46,6 +47,12 @@ func newApp() *cli.App {
 			&cli.DurationFlag{Name: "timeout", Value: 2 * time.Minute, Usage: "with --check: give up after this `TIME`"},
 			&cli.DurationFlag{Name: "duration", Usage: "without --check: end after this `TIME`; 0 is at Ctrl-C"},
 			&cli.IntFlag{Name: "followers", Value: 1, Usage: "`NUMBER` of op-nodes that follow the source"},
+			&cli.IntFlag{Name: "sources", Value: 1, Usage: "`NUMBER` of sources that each op-node is given; they lead to the one node"},
+			&cli.IntFlag{Name: "quorum", Value: 1, Usage: "how many sources have to agree"},
+			&cli.StringFlag{Name: "fault", Usage: "what the first source does wrong: " + strings.Join(append(faultproxy.Names(), cycle), ", ")},
+			&cli.DurationFlag{Name: "fault-after", Value: 10 * time.Second, Usage: "when it begins to"},
+			&cli.StringFlag{Name: "sequencer", Value: "full", Usage: "who makes the blocks: full, a node inside that derives, or light, an op-node that follows the source"},
+			&cli.IntFlag{Name: "standby", Usage: "with --sequencer=light: `NUMBER` of light sequencers that wait for admin_startSequencer"},
 			&cli.BoolFlag{Name: "deriving-follower", Usage: "add an op-node without a source, deriving from L1, for comparison"},
 			&cli.BoolFlag{Name: "p2p", Value: defaults.P2P, Usage: "gossip between the nodes; without it labels drive the unsafe head"},
 			&cli.BoolFlag{Name: "devp2p", Value: defaults.DevP2P, Usage: "devp2p between the op-geths; always on without --p2p"},
@@ -73,6 +80,7 @@ type config struct {
 	stack     stack.Options // without Dir and Log
 	binary    string
 	followers int
+	sourcing  sourcing
 	deriving  bool
 	extra     []string
 	metrics   bool
@@ -95,10 +103,18 @@ func readConfig(c *cli.Context) (config, error) {
 	o.Batcher = c.Bool("batcher")
 	o.P2P = c.Bool("p2p")
 	o.DevP2P = c.Bool("devp2p") || !o.P2P
+	switch who := c.String("sequencer"); who {
+	case "full":
+	case "light":
+		o.Light, o.Standby = c.String("op-node"), c.Int("standby")
+	default:
+		return config{}, fmt.Errorf("--sequencer=%s: give full or light", who)
+	}
 	cfg := config{
 		stack: o, binary: c.String("op-node"), followers: c.Int("followers"), deriving: c.Bool("deriving-follower"),
 		extra: c.StringSlice("follower-flag"), metrics: c.Bool("metrics"), dir: c.String("dir"),
-		check: c.Bool("check"), settle: c.Duration("settle"), deadline: c.Duration("timeout"), duration: c.Duration("duration"),
+		sourcing: sourcing{count: c.Int("sources"), quorum: c.Int("quorum"), fault: c.String("fault"), after: c.Duration("fault-after")},
+		check:    c.Bool("check"), settle: c.Duration("settle"), deadline: c.Duration("timeout"), duration: c.Duration("duration"),
 	}
 	switch {
 	case cfg.followers < 0:
@@ -110,7 +126,7 @@ func readConfig(c *cli.Context) (config, error) {
 	case cfg.check && cfg.deadline <= cfg.settle:
 		return config{}, fmt.Errorf("--timeout=%s must be longer than --settle=%s", cfg.deadline, cfg.settle)
 	}
-	return cfg, nil
+	return cfg, cfg.sourcing.check(cfg.followers)
 }
 
 // display is a table for a terminal and lines for anything else.

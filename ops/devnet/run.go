@@ -21,7 +21,7 @@ import (
 // run brings everything up, watches it to the end and takes it down.
 func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 	defer display.Close()
-	if cfg.followers > 0 || cfg.deriving {
+	if cfg.followers > 0 || cfg.deriving || cfg.stack.Light != "" {
 		if err := opnode.Check(cfg.binary); err != nil {
 			return fmt.Errorf("--op-node: %w; build it with `make op-node`", err)
 		}
@@ -46,11 +46,18 @@ func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 		return err
 	}
 	cleanup.AddWithin("devnet", closeTimeout, func(context.Context) error { return net.Close() })
-	followers, err := addFollowers(ctx, cfg, net)
+	sources, err := cfg.sourcing.start(net, &cleanup)
+	if err != nil {
+		return err
+	}
+	followers, err := addFollowers(ctx, cfg, net, sources)
 	if err != nil {
 		return err
 	}
 	display.Note(introduction(cfg, net, followers, time.Since(begin)))
+	if err := sources.misbehave(ctx, followers, display); err != nil {
+		return err
+	}
 	return newSession(cfg, net, followers, display).watch(ctx)
 }
 
@@ -90,7 +97,7 @@ func logTo(path string, cleanup *closer.Closer) (log.Logger, error) {
 	return logger, nil
 }
 
-func addFollowers(ctx context.Context, cfg config, net *stack.Stack) ([]*stack.Follower, error) {
+func addFollowers(ctx context.Context, cfg config, net *stack.Stack, sources *proxies) ([]*stack.Follower, error) {
 	var specs []stack.FollowerSpec
 	for i := range cfg.followers {
 		specs = append(specs, stack.FollowerSpec{Name: fmt.Sprintf("follower-%d", i+1)})
@@ -101,6 +108,9 @@ func addFollowers(ctx context.Context, cfg config, net *stack.Stack) ([]*stack.F
 	var followers []*stack.Follower
 	for _, spec := range specs {
 		spec.Binary, spec.Metrics, spec.Extra = cfg.binary, cfg.metrics, cfg.extra
+		if !spec.Derive && !cfg.sourcing.plain() {
+			spec = sources.spec(spec, followers)
+		}
 		f, err := net.AddFollower(ctx, spec)
 		if err != nil {
 			return nil, err
@@ -122,7 +132,14 @@ func introduction(cfg config, net *stack.Stack, followers []*stack.Follower, too
 	o := cfg.stack
 	fmt.Fprintf(&b, "All up after %d ms: L1 every %s, L2 every %s, %s, gossip %s, devp2p %s.\n", took.Milliseconds(),
 		o.L1BlockTime, o.L2BlockTime, o.DA, onOff(o.P2P), onOff(o.DevP2P))
-	fmt.Fprintf(&b, "L1 %s  sequencer %s  source %s\n", net.L1().HTTP(), net.Sequencer().RPC(), net.Source().RPC())
+	for _, light := range net.Lights() {
+		fmt.Fprintf(&b, "%s runs as\n\n%s\n\nand serves %s\n\n", light.Name(), light.CommandLine(), light.RPC())
+	}
+	fmt.Fprintf(&b, "L1 %s  source %s", net.L1().HTTP(), net.Source().RPC())
+	if sequencer := net.Sequencer(); sequencer != nil {
+		fmt.Fprintf(&b, "  sequencer %s", sequencer.RPC())
+	}
+	b.WriteByte('\n')
 	if cfg.dir != "" {
 		fmt.Fprintf(&b, "Logs in %s\n", o.Dir)
 	}

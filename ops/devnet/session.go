@@ -57,7 +57,14 @@ func newSession(cfg config, net *stack.Stack, followers []*stack.Follower, displ
 }
 
 func (s *session) nodes() []watch.Node {
-	nodes := []watch.Node{s.net.Sequencer(), s.net.Source()}
+	var nodes []watch.Node
+	if sequencer := s.net.Sequencer(); sequencer != nil {
+		nodes = append(nodes, sequencer)
+	}
+	for _, light := range s.net.Lights() {
+		nodes = append(nodes, light)
+	}
+	nodes = append(nodes, s.net.Source())
 	for _, f := range s.followers {
 		nodes = append(nodes, f)
 	}

@@ -17,16 +17,17 @@ import (
 	"github.com/lightcl/op-node/ops/devnet/closer"
 )
 
-// startBatcher posts the sequencer's blocks to L1, about one batch per L2 block.
-func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, sequencer *Node, failed chan<- error, cleanup *closer.Closer) error {
+// maker is a node that makes blocks: the RPC of its engine and its own.
+type maker struct{ engine, rollup string }
+
+// startBatcher posts the blocks of whichever maker is active to L1, about one batch per L2 block.
+func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, makers []maker, failed chan<- error, cleanup *closer.Closer) error {
 	logger := o.Log.New("service", "batcher")
 	tx := setuputils.NewTxMgrConfig(endpoint.URL(l1.HTTP()), c.batcher)
 	tx.NetworkTimeout = 10 * time.Second // everything shares one machine, which may be busy
 	tx.CellProofTime = 0                 // L1 is past Osaka from genesis, so every blob needs cell proofs
 	cfg := &batcher.CLIConfig{
 		L1EthRpc:               l1.HTTP(),
-		L2EthRpc:               []string{sequencer.el.HTTP()},
-		RollupRpc:              []string{sequencer.rpc},
 		MaxPendingTransactions: 7,
 		MaxChannelDuration:     1,
 		MaxL1TxSize:            120_000,
@@ -42,6 +43,13 @@ func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, sequencer *N
 		TxMgrConfig:            tx,
 		RPC:                    oprpc.CLIConfig{ListenAddr: "127.0.0.1"},
 		ThrottleConfig:         batcher.ThrottleConfig{ControllerType: batcherconfig.StepControllerType},
+	}
+	for _, m := range makers {
+		cfg.L2EthRpc = append(cfg.L2EthRpc, m.engine)
+		cfg.RollupRpc = append(cfg.RollupRpc, m.rollup)
+	}
+	if len(makers) > 1 {
+		cfg.ActiveSequencerCheckDuration = 2 * time.Second
 	}
 	cancel := func(err error) {
 		select {

@@ -82,8 +82,10 @@ func (s *Stack) followerFlags(spec FollowerSpec, el *EL, dir string) opnode.Flag
 	}
 	if s.opts.P2P {
 		flags.Gossip = &opnode.Gossip{
-			Static: []string{s.sequencer.Multiaddr(), s.source.Multiaddr()},
-			Key:    filepath.Join(dir, "p2p.key"),
+			Key: filepath.Join(dir, "p2p.key"),
+		}
+		for _, node := range s.inside() {
+			flags.Gossip.Static = append(flags.Gossip.Static, node.Multiaddr())
 		}
 	}
 	return flags

@@ -34,6 +34,11 @@ type Options struct {
 	P2P bool
 	// DevP2P connects the execution engines with each other, so that one can fetch blocks it was only told of.
 	DevP2P bool
+	// Light is the op-node program to run as light sequencer: it makes the blocks and follows the source, which derives
+	// from its batches. Empty is a sequencer inside this process that derives.
+	Light string
+	// Standby is how many more light sequencers wait to take over; with Light only.
+	Standby int
 	// Dir receives the files of the devnet: JWT secret, rollup config, L1 chain config, the blob pool. It must exist.
 	Dir string
 	// Log receives what every in-process component prints.
@@ -69,6 +74,8 @@ func (o Options) Check() error {
 		return errors.New("finalized distance 0: an L1 head that is final at once leaves nothing to reorg")
 	case o.DA != Calldata && o.DA != Blobs:
 		return fmt.Errorf("data availability %q: want %q or %q", o.DA, Calldata, Blobs)
+	case o.Standby < 0 || o.Standby > 0 && o.Light == "":
+		return fmt.Errorf("%d light sequencers to stand by, and none to stand by for", o.Standby)
 	case o.Dir == "":
 		return errors.New("no directory for the devnet's files")
 	case o.Log == nil:

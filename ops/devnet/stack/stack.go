@@ -31,6 +31,7 @@ type Stack struct {
 	l1        *L1
 	sequencer *Node
 	source    *Node
+	lights    []*Follower
 	failed    chan error
 	cleanup   closer.Closer
 }
@@ -71,16 +72,45 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	if s.l1, err = startL1(s.opts, s.chain, &s.cleanup); err != nil {
 		return err
 	}
-	if s.sequencer, err = s.startNode(ctx, nodeSpec{name: "sequencer", signer: s.chain.sequencer}); err != nil {
+	if s.opts.Light == "" {
+		if s.sequencer, err = s.startNode(ctx, nodeSpec{name: "sequencer", signer: s.chain.sequencer}); err != nil {
+			return err
+		}
+	}
+	if s.source, err = s.startNode(ctx, nodeSpec{name: "source", peers: s.inside()}); err != nil {
 		return err
 	}
-	if s.source, err = s.startNode(ctx, nodeSpec{name: "source", peers: []*Node{s.sequencer}}); err != nil {
-		return err
+	if s.opts.Light != "" {
+		if err := s.startLights(ctx); err != nil {
+			return err
+		}
 	}
 	if !s.opts.Batcher {
 		return nil
 	}
-	return startBatcher(ctx, s.opts, s.chain, s.l1, s.sequencer, s.failed, &s.cleanup)
+	return startBatcher(ctx, s.opts, s.chain, s.l1, s.makers(), s.failed, &s.cleanup)
+}
+
+// inside are the nodes of this process that others connect to.
+func (s *Stack) inside() []*Node {
+	var nodes []*Node
+	for _, n := range []*Node{s.sequencer, s.source} {
+		if n != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// makers are the nodes that make the blocks, now or later.
+func (s *Stack) makers() (list []maker) {
+	if s.sequencer != nil {
+		return []maker{{s.sequencer.el.HTTP(), s.sequencer.rpc}}
+	}
+	for _, light := range s.lights {
+		list = append(list, maker{light.el.HTTP(), light.RPC()})
+	}
+	return list
 }
 
 // startNode starts the execution engine of a node and then the node.
@@ -117,12 +147,12 @@ func (s *Stack) startEL(ctx context.Context, name string, peers []*Node) (*EL, e
 // AddEL starts one more op-geth, for a node that runs elsewhere. With DevP2P it is connected to the engines of the
 // sequencer and the source when AddEL returns. It lives until Close.
 func (s *Stack) AddEL(ctx context.Context, name string) (*EL, error) {
-	return s.startEL(ctx, name, []*Node{s.sequencer, s.source})
+	return s.startEL(ctx, name, s.inside())
 }
 
 // AddVerifier starts one more deriving node in this process, beside the source. It lives until Close.
 func (s *Stack) AddVerifier(ctx context.Context, name string) (*Node, error) {
-	return s.startNode(ctx, nodeSpec{name: name, peers: []*Node{s.sequencer, s.source}})
+	return s.startNode(ctx, nodeSpec{name: name, peers: s.inside()})
 }
 
 // Close stops everything, newest first, each part within a time limit, and joins what went wrong. A second Close
@@ -132,7 +162,7 @@ func (s *Stack) Close() error { return s.cleanup.Close() }
 // L1 is the devnet's L1.
 func (s *Stack) L1() *L1 { return s.l1 }
 
-// Sequencer is the node that makes the blocks.
+// Sequencer is the node of this process that makes the blocks; nil if light sequencers do, see Lights.
 func (s *Stack) Sequencer() *Node { return s.sequencer }
 
 // Source is the deriving node that followers follow.

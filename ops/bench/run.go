@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/log"
 
 	"github.com/lightcl/op-node/ops/bench/live"
+	"github.com/lightcl/op-node/ops/bench/model"
 	"github.com/lightcl/op-node/ops/bench/report"
 	"github.com/lightcl/op-node/ops/devnet/opnode"
 )
@@ -31,7 +32,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"live", runLive}}
+	return []part{{"model", runModel}, {"live", runLive}}
 }
 
 func partNames() string {
@@ -101,4 +102,18 @@ func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]
 		o.Warmup, o.Window, o.ScaleWindow, o.Restarts = 5*time.Second, 10*time.Second, 0, 0
 	}
 	return live.Run(ctx, o)
+}
+
+func runModel(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
+	o := model.Options{
+		Worlds: 12, Warmup: 15 * time.Second, Window: 60 * time.Second,
+		Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
+		Payloads: 10_000, Rounds: 3, FloodWorlds: 3, Log: logger, Say: say,
+	}
+	if cfg.short {
+		o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
+		o.Fleets, o.FleetWindow = []int{1, 3}, 3*time.Second
+		o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
+	}
+	return model.Run(ctx, o)
 }

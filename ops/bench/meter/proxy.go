@@ -62,7 +62,7 @@ func (p *Proxy) withScheme(kind string) *url.URL {
 	return &u
 }
 
-// HTTP is the URL for plain requests, WS the one for WebSocket connections.
+// HTTP is the URL for plain requests.
 func (p *Proxy) HTTP() string { return "http://" + p.listener.Addr().String() }
 
 // WS is the URL for WebSocket connections.
@@ -87,14 +87,21 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.tunnel(w, r)
 		return
 	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	p.addMessage(bytes.TrimSpace(body))
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	p.http.ServeHTTP(w, r)
+	Count(&p.Counter, p.http).ServeHTTP(w, r)
+}
+
+// Count stands in front of a handler of plain JSON-RPC requests and counts their calls.
+func Count(counter *Counter, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		counter.addMessage(bytes.TrimSpace(body))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // tunnel passes WebSocket messages to and fro until one side ends.

@@ -101,7 +101,8 @@ func Millis(ds []time.Duration) []float64 {
 	return out
 }
 
-// Set puts a value into a figure of the group, which is added if it is new.
+// Set puts a value into a figure of the group, which is added if it is new. What is no number, such as a share of nothing,
+// is no value.
 func (g *Group) Set(name, unit, column string, v Value) {
 	g.figure(name, unit).set(column, v)
 }
@@ -124,7 +125,7 @@ func (g *Group) figure(name, unit string) *Figure {
 }
 
 func (f *Figure) set(column string, v Value) {
-	if !math.IsNaN(v.Median) {
+	if !math.IsNaN(v.Median) && !math.IsInf(v.Median, 0) {
 		f.Values[column] = v
 	}
 }

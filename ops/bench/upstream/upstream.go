@@ -9,7 +9,6 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 
 	altda "github.com/ethereum-optimism/optimism/op-alt-da"
-	"github.com/ethereum-optimism/optimism/op-node/metrics"
 	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/conductor"
@@ -22,6 +21,12 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 )
 
+// Metrics is what the driver and its event system count.
+type Metrics interface {
+	driver.Metrics
+	event.Metrics
+}
+
 // Deps are what a Node works with. All are required, except that exactly one of Source and Blobs makes sense.
 type Deps struct {
 	Rollup  *rollup.Config
@@ -32,7 +37,7 @@ type Deps struct {
 	Source *sources.FollowClient
 	// Blobs are where a deriving node finds batches.
 	Blobs   derive.L1BlobsFetcher
-	Metrics *metrics.Metrics
+	Metrics Metrics
 	Log     log.Logger
 	// Fatal hears of errors that the driver does not go on with.
 	Fatal func(error)

@@ -114,7 +114,7 @@ func TestDefaultsAreTheConfigsOwn(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-var update = flag.Bool("update", false, "rewrite the files under testdata")
+var update = flag.Bool("update", false, "rewrite the files under testdata, and flags.md")
 
 // TestEveryFlagActs records in testdata/effects.txt what each flag does to the configuration.
 func TestEveryFlagActs(t *testing.T) {

@@ -98,11 +98,14 @@ func TestFlagsEqualUpstream(t *testing.T) {
 }
 
 func TestFlagsAreExplained(t *testing.T) {
-	variables := map[string]string{}
-	for _, f := range New().Flags {
+	set, variables := New(), map[string]string{}
+	for _, f := range set.Flags {
 		name := f.Names()[0]
 		usage := reflect.ValueOf(f).Elem().FieldByName("Usage").String()
 		require.NotEmpty(t, usage, "flag --%s has no text", name)
+		deprecated := describe(set, f).Deprecated
+		require.Equal(t, deprecated, strings.HasPrefix(usage, "Deprecated"), "flag --%s", name)
+		require.True(t, describe(set, f).Hidden || !deprecated, "flag --%s is deprecated and in the help", name)
 		for _, variable := range reflect.ValueOf(f).Elem().FieldByName("EnvVars").Interface().([]string) {
 			require.True(t, strings.HasPrefix(variable, EnvPrefix+"_"), variable)
 			require.Empty(t, variables[variable], "%s belongs to two flags", variable)

@@ -40,6 +40,20 @@ func (s *Stack) AddLightSequencer(ctx context.Context, spec LightSpec) (*Followe
 	if s.opts.P2P {
 		flags = append(flags, "--p2p.sequencer.key="+hex.EncodeToString(crypto.FromECDSA(s.chain.sequencer)))
 	}
+	if via := s.opts.Via; via != nil {
+		l1, err := via(s.l1.HTTP())
+		if err != nil {
+			return nil, err
+		}
+		source, err := via(s.source.RPC())
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, "--l1="+l1, "--l1.http-poll-interval=200ms")
+		if len(spec.Sources) == 0 {
+			spec.Sources = []string{source}
+		}
+	}
 	light, err := s.AddFollower(ctx, FollowerSpec{
 		Name: spec.Name, Binary: spec.Binary, Sources: spec.Sources, Metrics: true, Extra: append(flags, spec.Extra...),
 	})

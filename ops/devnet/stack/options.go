@@ -39,6 +39,9 @@ type Options struct {
 	Light string
 	// Standby is how many more light sequencers wait to take over; with Light only.
 	Standby int
+	// Via, if set, returns the URL under which light sequencers reach a HTTP server, L1 or the source: that of a proxy in
+	// between.
+	Via func(url string) (string, error)
 	// Dir receives the files of the devnet: JWT secret, rollup config, L1 chain config, the blob pool. It must exist.
 	Dir string
 	// Log receives what every in-process component prints.

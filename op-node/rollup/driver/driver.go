@@ -123,6 +123,8 @@ type Driver struct {
 	// court belongs to the judge's goroutine, which shows it in shown.
 	court *court
 	shown atomic.Pointer[verdicts]
+	// startedAt is when the sources were asked first.
+	startedAt time.Time
 	// again asks for another look at statuses that could not be judged.
 	again chan struct{}
 
@@ -240,6 +242,7 @@ func (o origins) Canonical(id eth.BlockID) follow.L1Answer { return o.l1.Window(
 // Start begins to drive. It returns at once; a second call does nothing.
 func (d *Driver) Start() (err error) {
 	d.start.Do(func() {
+		d.startedAt = d.clock.Now()
 		if err = d.producer.start(d.ctx); err != nil {
 			return
 		}

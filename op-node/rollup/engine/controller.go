@@ -144,7 +144,12 @@ type state struct {
 type timer struct {
 	at      time.Time
 	backoff time.Duration
+	// failing tells that the task failed when it last ran.
+	failing bool
 }
+
+// clear forgets a task to come and its pace.
+func (t *timer) clear() { t.at, t.backoff = time.Time{}, 0 }
 
 // New makes a controller that has yet to Run. It starts with reading the heads from the engine.
 func New(cfg Config, deps Deps) (*Controller, error) {
@@ -271,8 +276,11 @@ func (c *Controller) settle(t task, err error) error {
 	}
 	timer := &c.timers[t.kind]
 	if err == nil {
-		if timer.backoff > 0 && t.kind != KindProbe {
+		if timer.failing {
 			c.log.Info("Execution engine task succeeds again", "task", t.kind)
+			timer.failing = false
+		}
+		if t.kind != KindProbe { // a probe that is answered SYNCING succeeds, and keeps its pace
 			timer.backoff = 0
 		}
 		return nil
@@ -282,9 +290,10 @@ func (c *Controller) settle(t task, err error) error {
 		return fmt.Errorf("%s task: %w", t.kind, err)
 	}
 	logf := c.log.Debug
-	if timer.backoff == 0 {
+	if !timer.failing {
 		logf = c.log.Warn
 	}
+	timer.failing = true
 	logf("Execution engine task failed, will retry", "task", t.kind, "err", err)
 	c.retry(t.kind)
 	if failure.severity == severityReset {

@@ -189,7 +189,7 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 	if plan.Case != follow.CaseConsolidate {
 		if !proven {
 			if reason, err := c.verifyOnChain(ctx, target); err != nil {
-				return reset(err) // the engine is on a chain that nobody vouches for
+				return reset(c.unanswered(err)) // the engine is on a chain that nobody vouches for
 			} else if reason != follow.None {
 				return c.retract(ctx, target, reason)
 			}
@@ -296,7 +296,7 @@ func (c *Controller) hold(heads follow.Heads, target *follow.Target) {
 	if p := c.state.pending; p == nil || p.heads.Unsafe != heads.Unsafe {
 		c.log.Debug("The execution engine has to fetch a block", "target", heads.Unsafe, "unsafe", c.state.heads.Unsafe)
 		c.state.pending = &pending{heads: heads, target: target, since: c.clock.Now()}
-		c.timers[KindProbe] = timer{}
+		c.timers[KindProbe].clear()
 	} else {
 		p.target = target
 	}
@@ -306,7 +306,7 @@ func (c *Controller) hold(heads follow.Heads, target *follow.Target) {
 
 func (c *Controller) dropPending() {
 	c.state.pending = nil
-	c.timers[KindProbe] = timer{}
+	c.timers[KindProbe].clear()
 }
 
 // dropPendingTarget drops what is pending if it is a target. A payload behind a gap stays: it is not in the way.
@@ -355,7 +355,7 @@ func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef, ofSource bo
 		return c.arrive(ctx, head.Hash)
 	case answerInvalid:
 		c.log.Error("The execution engine refuses the sync target", "target", head, "err", err)
-		c.timers[KindProbe] = timer{}
+		c.timers[KindProbe].clear()
 		c.enter(PhaseAwaiting)
 		c.publish()
 		return nil
@@ -364,7 +364,7 @@ func (c *Controller) aimAt(ctx context.Context, head eth.L2BlockRef, ofSource bo
 		// Also after an error: op-geth has taken the new target when it complains about leaving the old one, and to ask
 		// for the old one again would throw it to and fro.
 		c.state.aim, c.state.aimSince, c.state.aimOfSource = head, c.clock.Now(), ofSource
-		c.timers[KindProbe] = timer{}
+		c.timers[KindProbe].clear()
 	}
 	c.enter(PhaseSyncing)
 	c.retry(KindProbe)

@@ -19,7 +19,6 @@ import (
 	opmetrics "github.com/ethereum-optimism/optimism/op-node/metrics"
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/conductor"
-	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
@@ -571,24 +570,4 @@ func (s *sequencerState) set(started bool) error {
 	defer s.mu.Unlock()
 	s.started = started
 	return nil
-}
-
-// fullEngine is an engine with everything upstream's driver wants of it.
-type fullEngine struct {
-	*modelel.Faulty
-	el *modelel.EL
-}
-
-var _ upstream.Engine = fullEngine{}
-
-func (f fullEngine) PayloadByHash(ctx context.Context, hash common.Hash) (*eth.ExecutionPayloadEnvelope, error) {
-	return f.el.PayloadByHash(ctx, hash)
-}
-
-func (f fullEngine) PayloadByNumber(ctx context.Context, number uint64) (*eth.ExecutionPayloadEnvelope, error) {
-	return f.el.PayloadByNumber(ctx, number)
-}
-
-func (f fullEngine) SystemConfigByL2Hash(ctx context.Context, hash common.Hash) (eth.SystemConfig, error) {
-	return f.el.SystemConfigByL2Hash(ctx, hash)
 }

@@ -280,3 +280,33 @@ func metricOf(t *testing.T, n *stack.Follower, pattern string) string {
 	require.NotNil(t, value, "metric %s", pattern)
 	return string(value[1])
 }
+
+// L1 leaves blocks that a light sequencer has taken as origins, and batches with them.
+func TestLightSequencerFollowsAnL1Reorg(t *testing.T) {
+	t.Parallel()
+	s, lights := startLight(t, nil)
+	light := lights[0]
+	waitFor(t, finalTimeout, "final blocks", func() bool { return heads(t, light)[mirror.Finalized].Number > 2 })
+	final := heads(t, light)[mirror.Finalized]
+	produced := watchProduction(t, light.EL())
+	begin := time.Now()
+	ancestor, abandoned, err := s.L1().Reorg(2)
+	require.NoError(t, err)
+	waitFor(t, safeTimeout, "blocks of the new L1 to be safe", func() bool {
+		status, err := light.SyncStatus(t.Context())
+		return err == nil && status.SafeL2.L1Origin.Number > abandoned.Number+1
+	})
+	took := time.Since(begin)
+	r := produced.result()
+	t.Logf("L1 from %d to %d; safe blocks of the new L1 after %s, longest gap %s, %d heads replaced", abandoned.Number, ancestor.Number,
+		took.Round(time.Millisecond), r.gap.Round(time.Millisecond), r.replaced)
+	safe := heads(t, light)[mirror.Safe]
+	for number := final.Number; number <= safe.Number; number++ {
+		own, ok := light.EL().Canonical(number)
+		require.True(t, ok)
+		source, ok := s.Source().EL().Canonical(number)
+		require.True(t, ok)
+		require.Equal(t, source.Hash, own.Hash, "block %d", number)
+	}
+	require.LessOrEqual(t, r.gap, 8*s.Options().L2BlockTime)
+}

@@ -132,7 +132,7 @@ func (p *poller) poll(ctx context.Context) report {
 	}
 	r.took = p.clock.Since(start)
 	r.lineage = p.lineage
-	p.cadence = p.cadence.OnPoll(start, r.err == nil && r.status != p.last)
+	p.cadence = p.cadence.OnPoll(start, r.err == nil && digested(p.last, r.status))
 	if r.err != nil {
 		p.failures++
 	} else {
@@ -140,6 +140,13 @@ func (p *poller) poll(ctx context.Context) report {
 	}
 	p.polledAt = p.clock.Now()
 	return r
+}
+
+// digested tells whether the source has digested L1 between two answers, which is what polls wait for after an L1 head. A
+// new finalized head alone comes from L1's finality, at a time of its own.
+func digested(before, after follow.Status) bool {
+	after.Finalized = before.Finalized
+	return after != before
 }
 
 // introduce finds out now and then who the source is, and fails if it is on another chain or follows this node. Only the

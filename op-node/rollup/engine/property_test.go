@@ -152,10 +152,18 @@ func (s *simulation) checkAtRest(t *rapid.T) {
 	}
 	s.drain()
 	snap := s.c.Snapshot()
-	if snap.Phase != PhaseFollowing || s.faults > 0 || s.lost {
+	if snap.Phase != PhaseFollowing {
 		return
 	}
 	head := snap.Heads.Unsafe
+	for n := range head.Number + 20 {
+		if ref, ok := s.c.recent.at(n); ok && !s.descends(head.L2BlockRef, ref) {
+			s.fail("%s is remembered, and is not on the chain of %s", s.name(ref), s.name(head))
+		}
+	}
+	if s.faults > 0 || s.lost {
+		return
+	}
 	if s.view.Canonical(head.L1Origin) == follow.L1Mismatch && head.Number > snap.Heads.LocalSafe.Number && s.quiet() {
 		s.fail("unsafe head %s stands on an L1 fork", s.name(head))
 	}

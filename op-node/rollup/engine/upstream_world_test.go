@@ -170,12 +170,16 @@ func (o *ours) gossip(b modelel.Block) {
 }
 
 func (o *ours) drain() {
-	for worked := true; worked; {
-		var err error
-		if worked, err = o.c.step(context.Background()); err != nil {
+	for range 10_000 {
+		worked, err := o.c.step(context.Background())
+		if err != nil {
 			panic(err)
 		}
+		if !worked {
+			return
+		}
 	}
+	panic("the controller does not come to rest")
 }
 
 func (o *ours) tick() {

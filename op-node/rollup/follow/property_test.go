@@ -106,6 +106,8 @@ func drawStatus(t *rapid.T) Status {
 		s.Safe.L1Origin = eth.BlockID{}
 	case 6:
 		s.Safe.Number, s.Safe.Time = 0, 1000
+	case 7:
+		s.LocalSafe.L1Origin = ledgerL1('L', rapid.Uint64Range(0, 4).Draw(t, "origin")).ID()
 	}
 	return s
 }

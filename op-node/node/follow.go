@@ -29,7 +29,7 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 		n.log.Info("The L1 beacon API is not used in follow mode", "flag", "--l1.beacon")
 	}
 	if n.cfg.RPC.SequencerAPI {
-		n.log.Warn("The opstack namespace is not served in follow mode: a follower builds no blocks", "flag", "--experimental.sequencer-api")
+		n.log.Warn("The opstack namespace is not served in follow mode", "flag", "--experimental.sequencer-api")
 	}
 	if n.cfg.AltDA.Enabled {
 		n.log.Warn("Alt-DA is not used in follow mode: a follower reads no batches", "flag", "--altda.enabled")

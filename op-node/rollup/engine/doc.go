@@ -7,6 +7,8 @@
 //	payload.go      unsafe payloads: gossip and admin RPC, one block a task
 //	target.go       follow targets: plan, apply, hold while the engine answers SYNCING
 //	lineage.go      whether blocks belong to one chain: what a target claims, the own finalized block
+//	role.go         what making blocks changes: Verifier or Sequencer, and when building is held
+//	sequencing.go   the door for upstream's sequencer; build.go is what its calls do
 //	recovery.go     load at start, re-read after the engine lost or moved something, walk-back after an L1 reorg
 //	answers.go      what an answer of the engine means; nobody else looks at error codes or statuses
 package engine

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,4 +68,17 @@ func startBatcher(ctx context.Context, o Options, c *chain, l1 *L1, makers []mak
 		return fmt.Errorf("start batcher: %w", err)
 	}
 	return nil
+}
+
+// AddBatcher starts a batcher that reads which blocks to post from a follower, and the blocks from its engine, as soon as the
+// follower knows its current L1. It asks the follower under the given URL, which may be that of a proxy in between. It is for a devnet
+// without a batcher: there is one key that batches count of. It lives until Close.
+func (s *Stack) AddBatcher(ctx context.Context, f *Follower, url string) error {
+	if s.opts.Batcher {
+		return errors.New("this devnet has a batcher: a second one would spend its nonces")
+	}
+	if err := f.awaitCurrentL1(ctx); err != nil {
+		return fmt.Errorf("start batcher: %w", err)
+	}
+	return startBatcher(ctx, s.opts, s.chain, s.l1, []maker{{engine: f.el.HTTP(), rollup: url}}, s.failed, &s.cleanup)
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+
 	"github.com/lightcl/op-node/ops/devnet/opnode"
 )
 
@@ -89,4 +91,23 @@ func (s *Stack) followerFlags(spec FollowerSpec, el *EL, dir string) opnode.Flag
 		}
 	}
 	return flags
+}
+
+// followTimeout bounds the wait for a follower to apply its first status.
+const followTimeout = 30 * time.Second
+
+// awaitCurrentL1 returns once the node has a current L1 to show.
+func (f *Follower) awaitCurrentL1(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, followTimeout, fmt.Errorf("%s has no current L1 after %s", f.Name(), followTimeout))
+	defer cancel()
+	for {
+		if status, err := f.SyncStatus(ctx); err == nil && status.CurrentL1 != (eth.L1BlockRef{}) {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }

@@ -58,6 +58,7 @@ func newApp() *cli.App {
 			&cli.BoolFlag{Name: "devp2p", Value: defaults.DevP2P, Usage: "devp2p between the op-geths; always on without --p2p"},
 			&cli.StringFlag{Name: "da", Value: string(defaults.DA), Usage: "where batches go: calldata or blobs"},
 			&cli.BoolFlag{Name: "batcher", Value: defaults.Batcher, Usage: "post batches; without it nothing becomes safe"},
+			&cli.StringFlag{Name: "batcher-reads", Value: readsSequencer, Usage: "`NODE` the batcher asks what to post: sequencer, or follower for the first of them"},
 			&cli.DurationFlag{Name: "l1-block-time", Value: defaults.L1BlockTime, Usage: "whole seconds"},
 			&cli.DurationFlag{Name: "l2-block-time", Value: defaults.L2BlockTime, Usage: "whole seconds"},
 			&cli.Uint64Flag{Name: "finalized-distance", Value: defaults.FinalizedDistance, Usage: "L1 `BLOCKS` from head to finality"},
@@ -75,6 +76,12 @@ func newApp() *cli.App {
 	}
 }
 
+// Whom the batcher reads.
+const (
+	readsSequencer = "sequencer"
+	readsFollower  = "follower"
+)
+
 // config is what the flags say.
 type config struct {
 	stack     stack.Options // without Dir and Log
@@ -84,7 +91,9 @@ type config struct {
 	deriving  bool
 	extra     []string
 	metrics   bool
-	dir       string
+	// batchFollower has the batcher read the first follower; stack.Batcher is off then.
+	batchFollower bool
+	dir           string
 
 	check            bool
 	settle, deadline time.Duration
@@ -116,7 +125,13 @@ func readConfig(c *cli.Context) (config, error) {
 		sourcing: sourcing{count: c.Int("sources"), quorum: c.Int("quorum"), fault: c.String("fault"), after: c.Duration("fault-after")},
 		check:    c.Bool("check"), settle: c.Duration("settle"), deadline: c.Duration("timeout"), duration: c.Duration("duration"),
 	}
+	reads := c.String("batcher-reads")
+	cfg.batchFollower = o.Batcher && reads == readsFollower
 	switch {
+	case reads != readsSequencer && reads != readsFollower:
+		return config{}, fmt.Errorf("--batcher-reads=%s: want %s or %s", reads, readsSequencer, readsFollower)
+	case cfg.batchFollower && cfg.followers == 0:
+		return config{}, fmt.Errorf("--batcher-reads=%s with --followers=0: there is none", reads)
 	case cfg.followers < 0:
 		return config{}, fmt.Errorf("--followers=%d: give 0 or more", cfg.followers)
 	case cfg.check && cfg.followers == 0:
@@ -126,6 +141,7 @@ func readConfig(c *cli.Context) (config, error) {
 	case cfg.check && cfg.deadline <= cfg.settle:
 		return config{}, fmt.Errorf("--timeout=%s must be longer than --settle=%s", cfg.deadline, cfg.settle)
 	}
+	cfg.stack.Batcher = o.Batcher && !cfg.batchFollower
 	return cfg, cfg.sourcing.check(cfg.followers)
 }
 

@@ -54,6 +54,11 @@ func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 	if err != nil {
 		return err
 	}
+	if cfg.batchFollower {
+		if err := net.AddBatcher(ctx, followers[0], followers[0].RPC()); err != nil {
+			return err
+		}
+	}
 	display.Note(introduction(cfg, net, followers, time.Since(begin)))
 	if err := sources.misbehave(ctx, followers, display); err != nil {
 		return err

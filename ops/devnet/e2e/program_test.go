@@ -154,6 +154,7 @@ func TestProgramRefusesWhatItCannotDo(t *testing.T) {
 		"--l2-block-time=3s":             "L2 block time 3s above L1 block time 2s",
 		"--finalized-distance=0":         "finalized distance 0",
 		"--followers=-1":                 "--followers=-1: give 0 or more",
+		"--batcher-reads=nobody":         "--batcher-reads=nobody: want sequencer or follower",
 		"--follower-flag=--no.such=flag": "started with:",
 		"surplus":                        `unexpected argument "surplus"`,
 	} {

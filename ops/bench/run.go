@@ -21,8 +21,8 @@ import (
 
 // config is what the flags say.
 type config struct {
-	opNode, upstream, out, logs, only string
-	short                             bool
+	opNode, upstream, out, into, logs, only string
+	short                                   bool
 }
 
 // part is one of the measurements, which follow each other so that none takes time from another.
@@ -32,7 +32,10 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"model", runModel}, {"live", runLive}}
+	return []part{
+		{"devnet", runLive},
+		{"follow", onModel(model.Follow)}, {"fleet", onModel(model.Fleet)}, {"backlog", onModel(model.Backlog)},
+	}
 }
 
 func partNames() string {
@@ -84,8 +87,12 @@ func run(ctx context.Context, cfg config) (err error) {
 		results.Groups = append(results.Groups, groups...)
 	}
 	results.Took = time.Since(begin).Seconds()
+	results.Judge()
 	fmt.Println(results.Markdown(""))
-	return results.Write(cfg.out)
+	if err := results.Write(cfg.out); err != nil || cfg.into == "" {
+		return err
+	}
+	return results.Embed(cfg.into, cfg.out)
 }
 
 // say shows on stderr how the run goes.
@@ -104,16 +111,20 @@ func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]
 	return live.Run(ctx, o)
 }
 
-func runModel(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
-	o := model.Options{
-		Worlds: 12, Warmup: 15 * time.Second, Window: 60 * time.Second,
-		Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
-		Payloads: 10_000, Rounds: 3, FloodWorlds: 3, Log: logger, Say: say,
+// onModel is a measurement on the model engine.
+func onModel(measure func(context.Context, model.Options) (report.Group, error)) func(context.Context, config, string, log.Logger) ([]report.Group, error) {
+	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
+		o := model.Options{
+			Worlds: 12, Warmup: 20 * time.Second, Window: 60 * time.Second,
+			Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
+			Payloads: 10_000, Rounds: 3, FloodWorlds: 3, Log: logger, Say: say,
+		}
+		if cfg.short {
+			o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
+			o.Fleets, o.FleetWindow = []int{1, 3}, 3*time.Second
+			o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
+		}
+		g, err := measure(ctx, o)
+		return []report.Group{g}, err
 	}
-	if cfg.short {
-		o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
-		o.Fleets, o.FleetWindow = []int{1, 3}, 3*time.Second
-		o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
-	}
-	return model.Run(ctx, o)
 }

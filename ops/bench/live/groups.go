@@ -13,17 +13,17 @@ import (
 // sideBySide makes the groups of figures of the main window.
 func (a *arena) sideBySide(ms []measurement) []report.Group {
 	speed := report.Group{
-		ID: "live-lag", Title: "Devnet: lag",
+		ID: report.LiveLag, Title: "Devnet: lag",
 		Text: "From the moment the source shows a new head to the moment the contestant's own op-geth has it as its label. L1 every 4 s, " +
 			"each block late by up to 2 s at random; L2 every second; upstream polls every 2 s. Restarts of the process on a live op-geth.",
 	}
 	load := report.Group{
-		ID: "live-calls", Title: "Devnet: calls",
+		ID: report.LiveCalls, Title: "Devnet: calls",
 		Text: "Counted by proxies between the node and L1, its engine and its source. Calls for a follow update are those that are not the " +
 			"newPayload and the forkchoice update of an unsafe block.",
 	}
 	cost := report.Group{
-		ID: "live-cost", Title: "Devnet: processor and memory",
+		ID: report.LiveCost, Title: "Devnet: processor and memory",
 		Text: "Of the node process, gossip included, from /proc and the Go runtime's own counters. Ours is bin/op-node, upstream's driver runs " +
 			"in a program without RPC namespaces but optimism_syncStatus.",
 	}
@@ -31,8 +31,8 @@ func (a *arena) sideBySide(ms []measurement) []report.Group {
 		name := m.of.name
 		speed.Columns, load.Columns, cost.Columns = append(speed.Columns, name), append(load.Columns, name), append(cost.Columns, name)
 		safe, finalized, missing := a.lags(m)
-		speed.Set(LagSafe, "ms", name, report.Of(report.Millis(safe)))
-		speed.Set(LagFinalized, "ms", name, report.Of(report.Millis(finalized)))
+		speed.Set(report.LagSafe, "ms", name, report.Of(report.Millis(safe)))
+		speed.Set(report.LagFinalized, "ms", name, report.Of(report.Millis(finalized)))
 		speed.Note("updates of the source missed", "", name, float64(missing))
 		m.load(&load)
 		m.cost(&cost)
@@ -41,39 +41,27 @@ func (a *arena) sideBySide(ms []measurement) []report.Group {
 	return []report.Group{speed, load, cost}
 }
 
-// The figures that budgets refer to.
-const (
-	LagSafe        = "safe lag"
-	LagFinalized   = "finalized lag"
-	SourceRequests = "source requests per minute"
-	L1Lookups      = "L1 look-ups by number per minute"
-	EnginePerPoll  = "engine calls per follow update"
-	CPUPerBlock    = "processor time per L2 block"
-	AllocsPerBlock = "allocations per L2 block"
-	Resident       = "resident memory"
-)
-
 func (m *measurement) load(g *report.Group) {
 	name, minutes := m.of.name, m.to.Sub(m.from).Minutes()
 	if len(m.of.sources) > 0 {
-		g.Set(SourceRequests, "", name, report.Single(float64(m.calls.sources.Total())/minutes))
+		g.Set(report.SourceRequests, "", name, report.Single(float64(m.calls.sources.Total())/minutes))
 	}
-	g.Set("L1 calls per minute", "", name, report.Single(float64(m.calls.l1.Total())/minutes))
-	g.Set(L1Lookups, "", name, report.Single(float64(m.calls.l1["eth_getBlockByNumber"])/minutes))
-	g.Set("engine calls per L2 block", "", name, report.Single(float64(m.calls.engine.Total())/float64(m.blocks)))
+	g.Set(report.L1Calls, "", name, report.Single(float64(m.calls.l1.Total())/minutes))
+	g.Set(report.L1Lookups, "", name, report.Single(float64(m.calls.l1["eth_getBlockByNumber"])/minutes))
+	g.Set(report.EnginePerBlock, "", name, report.Single(float64(m.calls.engine.Total())/float64(m.blocks)))
 	extra := float64(m.calls.engine.Total()) - 2*float64(m.blocks)
-	g.Set(EnginePerPoll, "", name, report.Single(max(extra, 0)/float64(max(m.updates+m.finals, 1))))
+	g.Set(report.EnginePerPoll, "", name, report.Single(max(extra, 0)/float64(max(m.updates+m.finals, 1))))
 	g.Note("L2 blocks", "", name, float64(m.blocks))
 	g.Note("updates of the source, safe and finalized", "", name, float64(m.updates+m.finals))
 }
 
 func (m *measurement) cost(g *report.Group) {
 	name, blocks := m.of.name, float64(m.blocks)
-	g.Set(CPUPerBlock, "ms", name, report.Single(m.usage.CPU.Seconds()*1000/blocks))
-	g.Set(AllocsPerBlock, "objects", name, report.Single(float64(m.usage.Objects)/blocks))
+	g.Set(report.CPUPerBlock, "ms", name, report.Single(m.usage.CPU.Seconds()*1000/blocks))
+	g.Set(report.AllocsPerBlock, "objects", name, report.Single(float64(m.usage.Objects)/blocks))
 	g.Set("bytes allocated per L2 block", "kB", name, report.Single(float64(m.usage.Bytes)/1000/blocks))
-	g.Set(Resident, "MB", name, report.Of(m.resident))
-	g.Set("resident memory without the program", "MB", name, report.Of(m.anonymous))
+	g.Set(report.Resident, "MB", name, report.Of(m.resident))
+	g.Set(report.Anonymous, "MB", name, report.Of(m.anonymous))
 }
 
 // methods adds the calls per minute by method.
@@ -140,7 +128,7 @@ func (a *arena) scale(ctx context.Context) ([]report.Group, error) {
 	for i, n := range []int{1, 3, 10} {
 		m := ms[i]
 		safe, _, _ := a.lags(m)
-		g.Set(LagSafe, "ms", m.of.name, report.Of(report.Millis(safe)))
+		g.Set(report.LagSafe, "ms", m.of.name, report.Of(report.Millis(safe)))
 		g.Set("requests per minute to each source", "", m.of.name,
 			report.Single(float64(m.calls.sources.Total())/m.to.Sub(m.from).Minutes()/float64(n)))
 		m.load(&g)

@@ -20,13 +20,6 @@ import (
 	"github.com/lightcl/op-node/ops/devnet/stack"
 )
 
-// The contestants.
-const (
-	Ours           = "op-node, follow"
-	UpstreamFollow = "upstream, follow"
-	UpstreamDerive = "upstream, derive"
-)
-
 // Options shape a run.
 type Options struct {
 	// OpNode and Upstream are the programs.

@@ -19,9 +19,9 @@ func Run(ctx context.Context, o Options) (groups []report.Group, err error) {
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	for _, s := range []spec{
-		{Ours, "ours", o.OpNode, 1},
-		{UpstreamFollow, "upstream-follow", o.Upstream, 1},
-		{UpstreamDerive, "upstream-derive", o.Upstream, 0},
+		{report.Ours, "ours", o.OpNode, 1},
+		{report.UpstreamFollow, "upstream-follow", o.Upstream, 1},
+		{report.UpstreamDerive, "upstream-derive", o.Upstream, 0},
 	} {
 		if _, err := a.add(ctx, s); err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ func (a *arena) restarts(ctx context.Context, g *report.Group) error {
 		}
 	}
 	for _, c := range a.all {
-		g.Set("process start to first applied status", "ms", c.name, report.Of(report.Millis(took[c.name])))
+		g.Set(report.FirstApplied, "ms", c.name, report.Of(report.Millis(took[c.name])))
 	}
 	return nil
 }

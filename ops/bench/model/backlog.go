@@ -30,17 +30,11 @@ const (
 	backlogLimit = 3 * time.Minute
 )
 
-// The figures of following in a flood; a budget refers to the first.
-const (
-	FollowInFlood      = "slow backlog: answer of the source to label"
-	FollowInFloodTotal = "slow backlog: change of the source to label"
-)
-
-// backlog measures the insertion of many unsafe payloads that arrive at once, and following meanwhile.
-func backlog(ctx context.Context, o Options) (report.Group, error) {
+// Backlog measures the insertion of many unsafe payloads that arrive at once, and following meanwhile.
+func Backlog(ctx context.Context, o Options) (report.Group, error) {
 	o.Say("model: backlog of %d payloads, %d rounds", o.Payloads, o.Rounds)
 	g := report.Group{
-		ID: "model-backlog", Title: "Model engine: backlog of unsafe payloads", Columns: append(contestants[:len(contestants):len(contestants)], EngineAlone),
+		ID: report.ModelBacklog, Title: "Model engine: backlog of unsafe payloads", Columns: append(contestants[:len(contestants):len(contestants)], EngineAlone),
 		Text: fmt.Sprintf("%d payloads handed in at once. At full speed, in turn, on an engine that answers at once; %q is the same calls "+
 			"without a node. Then on an engine that takes 1 ms for a call, while the source goes on about every second: from the moment the "+
 			"source shows a new safe head, and from the moment it was asked for it, to the moment the engine has the label.", o.Payloads, EngineAlone),
@@ -188,8 +182,8 @@ func flood(ctx context.Context, o Options, chain *modelel.Chain, g *report.Group
 				all.missing += f.missing
 			}
 		}
-		g.Set(FollowInFloodTotal, "ms", name, report.Of(report.Millis(all.fromChange)))
-		g.Set(FollowInFlood, "ms", name, report.Of(report.Millis(all.fromAnswer)))
+		g.Set("slow backlog: change of the source to label", "ms", name, report.Of(report.Millis(all.fromChange)))
+		g.Set(report.FollowInFlood, "ms", name, report.Of(report.Millis(all.fromAnswer)))
 		g.Note("slow backlog: changes of the source", "", name, float64(len(all.fromChange)+all.missing))
 		g.Note("slow backlog: answers while it lasted", "", name, float64(len(all.fromAnswer)))
 		g.Note("slow backlog: never applied", "", name, float64(all.missing))

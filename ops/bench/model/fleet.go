@@ -14,71 +14,72 @@ import (
 // peakSpan is the time over which the load of a source is at its peak.
 const peakSpan = 100 * time.Millisecond
 
-// fleet measures what many followers of one kind ask of one source.
-func fleet(ctx context.Context, o Options) (g report.Group, err error) {
-	o.Say("model: fleets of %v for %s", o.Fleets, o.FleetWindow)
-	g = report.Group{
+// Fleet measures what many followers of one kind ask of one source, one kind after the other.
+func Fleet(ctx context.Context, o Options) (report.Group, error) {
+	g := report.Group{
 		ID: "model-fleet", Title: "Model engine: many followers of one source", Columns: contestants,
-		Text: "Every follower with an engine and L1 connections of its own; the load is what one source sees of it.",
+		Text: "Every follower with an engine and L1 connections of its own; the load is what one source sees of it. The followers start " +
+			"within two seconds.",
 	}
-	chain := scriptChain()
-	type key struct {
-		contestant string
-		size       int
+	for _, name := range contestants {
+		o.Say("model: fleets of %v, %s, for %s", o.Fleets, name, o.FleetWindow)
+		if err := fleets(ctx, o, name, &g); err != nil {
+			return g, err
+		}
 	}
-	var (
-		worlds []*world
-		fleets = make(map[*world]key)
-	)
+	return g, nil
+}
+
+// fleets measures fleets of all sizes of one kind of followers at once, each in a world of its own.
+func fleets(ctx context.Context, o Options, name string, g *report.Group) (err error) {
+	var worlds []*world
 	defer func() { err = errors.Join(err, together(worlds, (*world).close)) }()
+	chain := scriptChain()
 	for _, size := range o.Fleets {
-		for _, name := range contestants {
-			w, err := newWorld(o, chain, pastL1)
-			if err != nil {
-				return g, err
-			}
-			worlds, fleets[w] = append(worlds, w), key{name, size}
-			w.show(pastL1, pastL1, time.Now())
-			for range size {
-				if err := w.joinScript(ctx, name); err != nil {
-					return g, err
-				}
+		w, err := newWorld(o, chain, pastL1)
+		if err != nil {
+			return err
+		}
+		worlds = append(worlds, w)
+		w.show(pastL1, pastL1, time.Now())
+		for range size {
+			if err := w.joinScript(ctx, name); err != nil {
+				return err
 			}
 		}
 	}
-	from := time.Now().Add(o.FleetWindow / 3)
+	from := time.Now().Add(o.FleetWindow / 2)
 	to := from.Add(o.FleetWindow)
-	before := make(map[*world]meter.Counts)
+	before := make([]meter.Counts, len(worlds))
 	err = play(ctx, worlds, to, func() error {
 		if !wait(ctx, time.Until(from)) {
 			return ctx.Err()
 		}
-		for _, w := range worlds {
-			before[w] = w.toSource()
+		for i, w := range worlds {
+			before[i] = w.toSource()
 		}
 		return nil
 	})
 	if err != nil {
-		return g, err
+		return err
 	}
-	for _, w := range worlds {
-		k := fleets[w]
-		label := fmt.Sprintf("%d followers: ", k.size)
-		if k.size == 1 {
+	for i, w := range worlds {
+		label := fmt.Sprintf("%d followers: ", len(w.rigs))
+		if len(w.rigs) == 1 {
 			label = "1 follower: "
 		}
-		total := float64(w.toSource().Since(before[w]).Total()) / o.FleetWindow.Minutes()
-		g.Set(label+"requests per minute to the source", "", k.contestant, report.Single(total))
-		g.Set(label+"requests per minute of one follower", "", k.contestant, report.Single(total/float64(k.size)))
-		g.Set(label+"status requests at the peak", "in 100 ms", k.contestant, report.Single(float64(peak(w.source.requestsBetween(from, to)))))
+		total := float64(w.toSource().Since(before[i]).Total()) / o.FleetWindow.Minutes()
+		g.Set(label+"requests per minute to the source", "", name, report.Single(total))
+		g.Set(label+"requests per minute of one follower", "", name, report.Single(total/float64(len(w.rigs))))
+		g.Set(label+"status requests at the peak", "in 100 ms", name, report.Single(float64(peak(w.source.requestsBetween(from, to)))))
 		var lags []time.Duration
 		for _, r := range w.rigs {
 			more, _ := r.engine.safe.Behind(&w.safe, from, to.Add(-3*time.Second))
 			lags = append(lags, more...)
 		}
-		g.Set(label+"safe lag", "ms", k.contestant, report.Of(report.Millis(lags)))
+		g.Set(label+"safe lag", "ms", name, report.Of(report.Millis(lags)))
 	}
-	return g, nil
+	return nil
 }
 
 func (w *world) toSource() (sum meter.Counts) {

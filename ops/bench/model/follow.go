@@ -10,33 +10,11 @@ import (
 	"github.com/lightcl/op-node/ops/bench/report"
 )
 
-// Run makes all measurements, one after the other.
-func Run(ctx context.Context, o Options) ([]report.Group, error) {
-	var groups []report.Group
-	for _, measure := range []func(context.Context, Options) (report.Group, error){lagAndCalls, fleet, backlog} {
-		g, err := measure(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		groups = append(groups, g)
-	}
-	return groups, nil
-}
-
-// The figures that budgets refer to.
-const (
-	LagSafe        = "safe lag"
-	LagFinalized   = "finalized lag"
-	SourceRequests = "source requests per minute"
-	L1Lookups      = "L1 look-ups by number per minute"
-	EnginePerPoll  = "engine calls per follow update"
-)
-
-// lagAndCalls measures lags and calls in many worlds at once.
-func lagAndCalls(ctx context.Context, o Options) (g report.Group, err error) {
+// Follow measures lags and calls in many worlds at once.
+func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	o.Say("model: %d worlds, %s and %s", o.Worlds, o.Warmup, o.Window)
 	g = report.Group{
-		ID: "model-follow", Title: "Model engine: lag and calls", Columns: contestants,
+		ID: report.ModelFollow, Title: "Model engine: lag and calls", Columns: contestants,
 		Text: "Many worlds beside each other, a contestant of each kind in each, on the same blocks and the same source. L1 every 4 s, " +
 			"each block late by up to 2 s; the source shows it 100 to 400 ms later, and what it finalizes within a second. Upstream polls every 2 s.",
 	}
@@ -164,15 +142,15 @@ func (s *summary) add(w *world, r *rig, before calls, from, to time.Time) {
 
 func (s *summary) fill(g *report.Group, name string, window time.Duration) {
 	minutes := window.Minutes() * float64(s.worlds)
-	g.Set(LagSafe, "ms", name, report.Of(report.Millis(s.safe)))
-	g.Set(LagFinalized, "ms", name, report.Of(report.Millis(s.finalized)))
+	g.Set(report.LagSafe, "ms", name, report.Of(report.Millis(s.safe)))
+	g.Set(report.LagFinalized, "ms", name, report.Of(report.Millis(s.finalized)))
 	g.Set("start to first applied status", "ms", name, report.Of(report.Millis(s.starts)))
-	g.Set(SourceRequests, "", name, report.Single(float64(s.calls.source.Total())/minutes))
-	g.Set("L1 calls per minute", "", name, report.Single(float64(s.calls.l1.Total())/minutes))
-	g.Set(L1Lookups, "", name, report.Single(float64(s.calls.l1["getBlockByNumber"])/minutes))
-	g.Set("engine calls per L2 block", "", name, report.Single(float64(s.calls.engine.Total())/float64(s.blocks)))
+	g.Set(report.SourceRequests, "", name, report.Single(float64(s.calls.source.Total())/minutes))
+	g.Set(report.L1Calls, "", name, report.Single(float64(s.calls.l1.Total())/minutes))
+	g.Set(report.L1Lookups, "", name, report.Single(float64(s.calls.l1["getBlockByNumber"])/minutes))
+	g.Set(report.EnginePerBlock, "", name, report.Single(float64(s.calls.engine.Total())/float64(s.blocks)))
 	extra := max(float64(s.calls.engine.Total())-2*float64(s.blocks), 0)
-	g.Set(EnginePerPoll, "", name, report.Single(extra/float64(s.updates)))
+	g.Set(report.EnginePerPoll, "", name, report.Single(extra/float64(s.updates)))
 	g.Note("updates of the source", "", name, float64(s.updates))
 	g.Note("updates missed", "", name, float64(s.missing))
 	for method, n := range s.calls.engine {

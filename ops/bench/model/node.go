@@ -19,18 +19,13 @@ import (
 	"github.com/lightcl/op-node/op-service/l1chain"
 	"github.com/lightcl/op-node/op-service/sources"
 	"github.com/lightcl/op-node/ops/bench/l1feed"
+	"github.com/lightcl/op-node/ops/bench/report"
 	"github.com/lightcl/op-node/ops/bench/upstream"
 	"github.com/lightcl/op-node/ops/devnet/closer"
 )
 
-// The contestants.
-const (
-	Ours           = "op-node, follow"
-	UpstreamFollow = "upstream, follow"
-)
-
 // contestants in the order of their columns. On the model engine nobody derives: there are no batches.
-var contestants = []string{Ours, UpstreamFollow}
+var contestants = []string{report.Ours, report.UpstreamFollow}
 
 // wiring is what a contestant is connected with.
 type wiring struct {
@@ -65,7 +60,7 @@ func (w wiring) newDriver(ctx context.Context, contestant string) (rollupDriver,
 		return nil, err
 	}
 	assemble := w.ours
-	if contestant == UpstreamFollow {
+	if contestant == report.UpstreamFollow {
 		assemble = w.upstream
 	}
 	d, err := assemble(ctx, conn, l1)

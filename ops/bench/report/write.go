@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write puts results.json, results.md and a chart for each group into a directory, which is made when missing.
@@ -26,4 +27,29 @@ func (r *Results) Write(dir string) error {
 		}
 	}
 	return nil
+}
+
+// The marks in a document between which Embed puts the table.
+const (
+	beginMark = "<!-- the last run: written by the program -->"
+	endMark   = "<!-- end of the last run -->"
+)
+
+// Embed puts the table into a document, in place of the one of the last run. The charts are linked where Write put them.
+func (r *Results) Embed(document, dir string) error {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	before, rest, begins := strings.Cut(string(text), beginMark)
+	_, after, ends := strings.Cut(rest, endMark)
+	if !begins || !ends {
+		return fmt.Errorf("results: %s lacks the marks %q and %q", document, beginMark, endMark)
+	}
+	charts, err := filepath.Rel(filepath.Dir(document), dir)
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	table := r.Markdown(filepath.ToSlash(charts) + "/")
+	return os.WriteFile(document, []byte(before+beginMark+"\n\n"+table+endMark+after), 0o644)
 }

@@ -11,8 +11,10 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
+	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/ethereum-optimism/optimism/op-service/event"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
@@ -63,15 +65,51 @@ func (o *originBlocks) L1BlockRefByNumber(ctx context.Context, number uint64) (e
 	}
 	fetch, before := o.fetch(&o.next, eth.BlockID{Number: number}, o.getNext)
 	if fetch != before {
-		timer := o.clock.NewTimer(originPatience)
-		defer timer.Stop()
-		select {
-		case <-fetch.done:
-		case <-ctx.Done():
-		case <-timer.Ch():
-		}
+		o.await(ctx, fetch)
 	}
 	return fetch.outcome(before)
+}
+
+// await waits a little for an attempt.
+func (o *originBlocks) await(ctx context.Context, fetch *originFetch) {
+	timer := o.clock.NewTimer(originPatience)
+	defer timer.Stop()
+	select {
+	case <-fetch.done:
+	case <-ctx.Done():
+	case <-timer.Ch():
+	}
+}
+
+// OnEvent gets the L1 origin of a head that did not come from here, before the origin selector asks for it. It
+// implements event.Deriver.
+func (o *originBlocks) OnEvent(ctx context.Context, ev event.Event) bool {
+	x, ok := ev.(upstream.ForkchoiceUpdateEvent)
+	if !ok {
+		return false
+	}
+	if hash := x.UnsafeL2Head.L1Origin.Hash; !o.offered(hash) {
+		if fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent); fetch != before {
+			o.await(ctx, fetch)
+		}
+	}
+	return true
+}
+
+// offered tells whether a block was, or is about to be, offered as next origin.
+func (o *originBlocks) offered(hash common.Hash) bool {
+	o.mu.Lock()
+	next := o.next
+	o.mu.Unlock()
+	if next == nil {
+		return false
+	}
+	select {
+	case <-next.done:
+		return next.err == nil && next.ref.Hash == hash
+	default:
+		return false
+	}
 }
 
 // L1BlockRefByHash returns an L1 block, canonical or not. It does not wait at all: the origin selector asks with its lock

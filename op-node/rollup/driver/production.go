@@ -125,7 +125,9 @@ func (f *factory) producer(ctx context.Context, controller *engine.Controller) p
 	sequencer := sequencing.NewSequencer(ctx, f.log, f.cfg, s.SealingDuration, attributes, selector, s.State, s.Conductor,
 		async.NewAsyncGossiper(ctx, s.Network, f.log, s.Metrics), s.Metrics, controller)
 	sequencer.AttachEmitter(s.Events.Register("sequencer-requests", nil))
-	// The sequencer hears of everything first: the origin selector may ask L1.
+	// The L1 origin of a new head is fetched first, if it is not known. The sequencer comes before the origin selector:
+	// that may ask L1 for the next one.
+	s.Events.Register("origins", blocks)
 	s.Events.Register("sequencer", event.DeriverFunc(sequencer.OnEvent))
 	s.Events.Register("origin-selector", selector)
 	s.Events.Register("resets", resets{controller: controller, selector: selector})

@@ -10,6 +10,7 @@ FUZZTIME ?= 10s
 
 module := github.com/lightcl/op-node
 e2e    := ./ops/devnet/e2e
+smoke  := ./ops/bench/smoke
 
 # Stamped into the binary. Outside of a git checkout they stay empty.
 commit  = $(shell git rev-parse HEAD 2>/dev/null)
@@ -22,8 +23,8 @@ ldflags = -X main.GitCommit=$(commit) -X main.GitDate=$(date) \
 race = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null && echo -race)
 say_race = $(if $(race),,@echo "no C compiler or no cgo: testing without the race detector")
 
-# All packages but the one whose tests run a devnet.
-units = $(shell go list ./... | grep -vx $(module)/ops/devnet/e2e)
+# All packages but those whose tests run a devnet.
+units = $(shell go list ./... | grep -vxE '$(module)/ops/(devnet/e2e|bench/smoke)')
 
 .PHONY: help
 help:  ## List the recipes.
@@ -43,6 +44,7 @@ test:  ## Run all tests, with the race detector: the unit tests and those on a d
 	$(say_race)
 	go test $(race) $(ARGS) $(units)
 	go test -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
+	go test $(ARGS) $(smoke)
 
 .PHONY: unit
 unit:  ## Run the unit tests, quickly: no devnet, no race detector.
@@ -51,6 +53,13 @@ unit:  ## Run the unit tests, quickly: no devnet, no race detector.
 .PHONY: e2e
 e2e:  ## Run the tests on a devnet.
 	go test -timeout=20m $(ARGS) $(e2e)
+	go test $(ARGS) $(smoke)
+
+.PHONY: bench
+bench: op-node  ## Measure op-node beside upstream's driver, in nine minutes; ARGS=--short takes one, ARGS=--help shows the rest.
+	go build -o bin/upstreamnode ./ops/bench/upstreamnode
+	go build -o bin/bench ./ops/bench
+	bin/bench --op-node=bin/op-node --upstream=bin/upstreamnode $(ARGS)
 
 .PHONY: fuzz
 fuzz:  ## Run each fuzz target for FUZZTIME.

@@ -24,6 +24,10 @@ unit *ARGS:
 e2e *ARGS:
     make e2e ARGS='{{ARGS}}'
 
+# Measure op-node beside upstream's driver, in nine minutes; --short takes one, --help shows the rest.
+bench *ARGS:
+    make bench ARGS='{{ARGS}}'
+
 # Run each fuzz target for a time.
 fuzz TIME='10s':
     make fuzz FUZZTIME={{TIME}}

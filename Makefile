@@ -5,6 +5,8 @@ SHELL := /bin/bash -euo pipefail
 
 # Arguments for the devnet and the tests: make devnet ARGS="--followers=2", make unit ARGS="-run=TestPlan -v".
 ARGS ?=
+# How often `make soak` runs each property.
+CHECKS ?= 10000
 # How long each fuzz target runs in `make fuzz` and `make check`.
 FUZZTIME ?= 10s
 
@@ -43,6 +45,7 @@ devnet: op-node  ## Run a devnet with a following op-node; ARGS=--check makes it
 test:  ## Run all tests, with the race detector: the unit tests and those on a devnet.
 	$(say_race)
 	go test $(race) $(ARGS) $(units)
+	$(if $(race),go test -run=BesideUpstream $(ARGS) ./op-node/rollup/driver)
 	go test -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
 	go test $(ARGS) $(smoke)
 
@@ -60,6 +63,10 @@ bench: op-node  ## Measure op-node beside upstream's driver, in nine minutes; AR
 	go build -o bin/upstreamnode ./ops/bench/upstreamnode
 	go build -o bin/bench ./ops/bench
 	bin/bench --op-node=bin/op-node --upstream=bin/upstreamnode $(ARGS)
+
+.PHONY: soak
+soak:  ## Run the property tests CHECKS times each: random worlds, sources, faults and restarts.
+	go test -timeout=60m -run='$(properties)' ./op-node/rollup/follow ./op-node/rollup/engine ./op-service/l1chain -args -rapid.checks=$(CHECKS)
 
 .PHONY: fuzz
 fuzz:  ## Run each fuzz target for FUZZTIME.

@@ -25,6 +25,9 @@ ldflags = -X main.GitCommit=$(commit) -X main.GitDate=$(date) \
 race = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null && echo -race)
 say_race = $(if $(race),,@echo "no C compiler or no cgo: testing without the race detector")
 
+# The tests that draw random cases.
+properties := Agree|Against|Total|Invariants|BoundedWait
+
 # All packages but those whose tests run a devnet.
 units = $(shell go list ./... | grep -vxE '$(module)/ops/(devnet/e2e|bench/smoke)')
 

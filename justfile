@@ -28,6 +28,10 @@ e2e *ARGS:
 bench *ARGS:
     make bench ARGS='{{ARGS}}'
 
+# Run the property tests that many times each.
+soak CHECKS='10000':
+    make soak CHECKS={{CHECKS}}
+
 # Run each fuzz target for a time.
 fuzz TIME='10s':
     make fuzz FUZZTIME={{TIME}}

@@ -244,3 +244,41 @@ func TestHistory(t *testing.T) {
 		require.ErrorIs(t, err, safedb.ErrNotEnabled)
 	})
 }
+
+// TestFinalizedConflict: where the only source contradicts what is final here, labels are frozen and the node is not
+// ready; where another source carries them, it goes on.
+func TestFinalizedConflict(t *testing.T) {
+	for name, others := range map[string]int{"alone": 0, "beside another": 1} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				w := newWorld(t)
+				a := w.honest("a")
+				list := []Source{a}
+				if others > 0 {
+					list = append(list, w.honest("b"))
+				}
+				w.follow(Config{}, list...)
+				w.run(3 * time.Minute)
+				fork := w.chain.L2().Fork("x", 0)
+				// The source shows another block of the number that is final here.
+				held := w.labels().Finalized.Number
+				a.does(func() (follow.Status, error) {
+					s := w.version(fork, w.l1Head())
+					s.Finalized = fork.Block(held).Ref
+					return s, nil
+				})
+				w.run(time.Minute)
+				require.Positive(t, w.metrics.of("a", "finalized_conflict"))
+				w.requireUnsafe()
+				if others > 0 {
+					w.requireFollowing()
+					require.Equal(t, "b", w.driver.State().Followed)
+					return
+				}
+				ready, why := w.driver.Ready()
+				require.False(t, ready)
+				require.Contains(t, why, "finalized_conflict")
+			})
+		})
+	}
+}

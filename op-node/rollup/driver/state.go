@@ -102,7 +102,9 @@ func (d *Driver) lag(snap *engine.Snapshot) uint64 {
 // Ready tells whether the labels are fresh, and if not, why.
 func (d *Driver) Ready() (ready bool, why string) {
 	snap, shown := d.controller.Snapshot(), d.shown.Load()
-	conflict := slices.ContainsFunc(shown.candidates, func(c candidate) bool { return c.reason == follow.FinalizedConflict })
+	// A source that contradicts what is final is nothing to stop for as long as others carry the labels.
+	conflict := shown.reason != follow.None &&
+		slices.ContainsFunc(shown.candidates, func(c candidate) bool { return c.reason == follow.FinalizedConflict })
 	switch {
 	case snap.Phase != engine.PhaseFollowing:
 		return false, "execution engine: " + snap.Phase.String()

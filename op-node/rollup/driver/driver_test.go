@@ -91,7 +91,6 @@ func TestQuorumWithLiar(t *testing.T) {
 		w.run(5 * time.Minute)
 		w.requireFollowing()
 		require.Positive(t, w.metrics.disagreements)
-		require.NotEmpty(t, w.driver.State().Disagreements)
 		require.Empty(t, w.driver.State().Followed, "no single source is followed")
 	})
 }

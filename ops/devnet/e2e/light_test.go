@@ -233,7 +233,8 @@ func TestLightSequencerDiverges(t *testing.T) {
 	proxy, err := faultproxy.Start(s.Source().RPC())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, proxy.Close()) })
-	c := addLight(t, s, stack.LightSpec{Name: "diverging", Stopped: true, Sources: []string{proxy.URL()}})
+	// Empty blocks on the same L1 origins would be the same blocks, so it takes older ones.
+	c := addLight(t, s, stack.LightSpec{Name: "diverging", Stopped: true, Sources: []string{proxy.URL()}, Extra: []string{"--sequencer.l1-confs=4"}})
 	waitFor(t, safeTimeout, "labels", func() bool { return heads(t, c)[mirror.Safe].Number > 3 })
 
 	proxy.Set(faultproxy.Fail(http.StatusServiceUnavailable))
@@ -241,12 +242,17 @@ func TestLightSequencerDiverges(t *testing.T) {
 	fork := heads(t, c)[mirror.Unsafe]
 	require.NoError(t, call(t, c, nil, "admin_startSequencer", fork.Hash))
 	waitFor(t, 20*time.Second, "blocks of its own", func() bool { return heads(t, c)[mirror.Unsafe].Number > fork.Number+8 })
-	waitFor(t, safeTimeout, "others to be safe", func() bool { return heads(t, s.Source())[mirror.Safe].Number > fork.Number+3 })
+	waitFor(t, safeTimeout, "others to be safe", func() bool { return heads(t, s.Source())[mirror.Safe].Number > fork.Number+8 })
 	var last common.Hash
 	require.NoError(t, call(t, a, &last, "admin_stopSequencer"))
 	waitFor(t, safeTimeout, "all blocks of the other to be safe", func() bool { return heads(t, s.Source())[mirror.Safe].Hash == last })
 
 	own := heads(t, c)
+	theirs, ok := s.Source().EL().Canonical(fork.Number + 8)
+	require.True(t, ok)
+	ours, ok := c.EL().Canonical(fork.Number + 8)
+	require.True(t, ok)
+	require.NotEqual(t, theirs.Hash, ours.Hash, "the chains have parted")
 	produced := watchProduction(t, c.EL())
 	begin, polls := time.Now(), proxy.Requests()
 	proxy.Set(faultproxy.Pass())

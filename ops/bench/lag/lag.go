@@ -2,6 +2,7 @@
 package lag
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -69,4 +70,17 @@ func (h *History) Behind(leader *History, from, to time.Time) (lags []time.Durat
 		}
 	}
 	return lags, missing
+}
+
+// Peak is the largest number of moments within a span.
+func Peak(at []time.Time, span time.Duration) (most int) {
+	sorted := slices.SortedFunc(slices.Values(at), time.Time.Compare)
+	first := 0
+	for i := range sorted {
+		for sorted[i].Sub(sorted[first]) > span {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
 }

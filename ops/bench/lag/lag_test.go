@@ -28,3 +28,14 @@ func TestBehind(t *testing.T) {
 	require.Equal(t, 4, leader.Updates(at(500), at(14000)))
 	require.Equal(t, 3, leader.Updates(at(500), at(13000)))
 }
+
+func TestPeak(t *testing.T) {
+	var at []time.Time
+	for _, ms := range []int{500, 0, 90, 180, 510, 560, 600, 601} {
+		at = append(at, time.Unix(0, 0).Add(time.Duration(ms)*time.Millisecond))
+	}
+	require.Equal(t, 4, Peak(at, 100*time.Millisecond))
+	require.Equal(t, 500*time.Millisecond, at[0].Sub(time.Unix(0, 0)), "the moments are left in their order")
+	require.Equal(t, 2, Peak(at[:3], 90*time.Millisecond))
+	require.Zero(t, Peak(nil, time.Second))
+}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/lightcl/op-node/ops/bench/lag"
 	"github.com/lightcl/op-node/ops/bench/meter"
 	"github.com/lightcl/op-node/ops/bench/report"
 )
@@ -71,7 +71,7 @@ func fleets(ctx context.Context, o Options, name string, g *report.Group) (err e
 		total := float64(w.toSource().Since(before[i]).Total()) / o.FleetWindow.Minutes()
 		g.Set(label+"requests per minute to the source", "", name, report.Single(total))
 		g.Set(label+"requests per minute of one follower", "", name, report.Single(total/float64(len(w.rigs))))
-		g.Set(label+"status requests at the peak", "in 100 ms", name, report.Single(float64(peak(w.source.requestsBetween(from, to)))))
+		g.Set(label+"status requests at the peak", "in 100 ms", name, report.Single(float64(lag.Peak(w.source.requestsBetween(from, to), peakSpan))))
 		var lags []time.Duration
 		for _, r := range w.rigs {
 			more, _ := r.engine.safe.Behind(&w.safe, from, to.Add(-3*time.Second))
@@ -87,17 +87,4 @@ func (w *world) toSource() (sum meter.Counts) {
 		sum = sum.Plus(r.toSource.Counts())
 	}
 	return sum
-}
-
-// peak is the largest number of requests within peakSpan.
-func peak(at []time.Time) (most int) {
-	slices.SortFunc(at, time.Time.Compare)
-	first := 0
-	for i := range at {
-		for at[i].Sub(at[first]) > peakSpan {
-			first++
-		}
-		most = max(most, i-first+1)
-	}
-	return most
 }

@@ -45,12 +45,11 @@ const (
 
 // arena is the devnet with the contestants in it.
 type arena struct {
-	o        Options
-	net      *stack.Stack
-	cleanup  closer.Closer
-	watch    *sampler
-	all      []*contestant
-	endWatch func()
+	o       Options
+	net     *stack.Stack
+	cleanup closer.Closer
+	watch   *sampler
+	all     []*contestant
 }
 
 // contestant is a node process and what stands between it and the rest of the world.

@@ -157,12 +157,14 @@ func (p *poller) introduce(ctx context.Context) error {
 		p.introducedAt = now
 		if !p.identified {
 			identity, err := p.source.Identity(ctx)
+			p.cadence = p.cadence.OnRequest(now)
 			p.identified = err == nil
 			p.otherChain = err == nil && identity != p.identity
 			if err != nil && first {
 				p.warn("Source does not tell its chain, which is judged by its heads alone", "source", p.source.Name(), "err", err)
 			}
 		}
+		p.cadence = p.cadence.OnRequest(now)
 		if lineage, err := p.source.Lineage(ctx); err == nil {
 			p.lineage = lineage
 		} else if errors.Is(err, sources.ErrMethodMissing) {

@@ -16,6 +16,8 @@ type spy struct{ changed *[]bool }
 
 func (s spy) OnL1Head(time.Time) follow.Cadence { return s }
 
+func (s spy) OnRequest(time.Time) follow.Cadence { return s }
+
 func (s spy) OnPoll(_ time.Time, changed bool) follow.Cadence {
 	*s.changed = append(*s.changed, changed)
 	return s

@@ -1,6 +1,9 @@
 package follow
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Cadence decides when to poll one source. It is a value: every event returns the next one.
 type Cadence interface {
@@ -8,6 +11,8 @@ type Cadence interface {
 	OnL1Head(now time.Time) Cadence
 	// OnPoll tells that a poll was sent at a time, and whether its answer was another one than the last.
 	OnPoll(now time.Time, changed bool) Cadence
+	// OnRequest tells that the source was asked for something else at a time, which counts like a poll.
+	OnRequest(now time.Time) Cadence
 	// Next is when to poll next. It may lie in the past: then poll at once.
 	Next(now time.Time) time.Time
 }
@@ -24,6 +29,8 @@ func (f fixed) OnL1Head(time.Time) Cadence { return f }
 
 func (f fixed) OnPoll(now time.Time, _ bool) Cadence { f.last = now; return f }
 
+func (f fixed) OnRequest(time.Time) Cadence { return f }
+
 func (f fixed) Next(now time.Time) time.Time {
 	if f.last.IsZero() {
 		return now
@@ -32,10 +39,14 @@ func (f fixed) Next(now time.Time) time.Time {
 }
 
 const (
-	// maxCredit is how many polls can be saved up.
-	maxCredit = 3
-	// minGap is the shortest time between two polls of a burst.
-	minGap = 40 * time.Millisecond
+	// maxCredit is how many polls can be saved up, and reserve how many of them are kept for a burst.
+	maxCredit, reserve = 8, 3
+	// firstCredit is what there is to begin with.
+	firstCredit = 2
+	// oldAge is after how many quarters of a period the last answer is old: before it does not count any more.
+	oldAge = 11
+	// minGap is the shortest time between two polls.
+	minGap = 80 * time.Millisecond
 	// firstAim is the delay after an L1 head that is tried first.
 	firstAim = 100 * time.Millisecond
 	// maxSilent is after how many heads without a change nothing more is learned: the source stalls.
@@ -48,9 +59,9 @@ const (
 // after each new L1 head after which that source has usually changed, then in a short burst until it has. What is left
 // of the budget goes to a slow keep-alive, which also serves when L1 is silent.
 //
-// The budget is one poll per period on average; up to three polls can be saved up for a burst.
+// The budget is one poll per period on average; up to eight polls can be saved up for bursts.
 func Clocked(period time.Duration) Cadence {
-	return clocked{period: period, credit: maxCredit, aim: firstAim, step: firstAim, spread: minGap}
+	return clocked{period: period, credit: firstCredit, aim: firstAim, step: firstAim}
 }
 
 // clocked learns the delay as a quantile of the delays seen: a first poll that finds no change moves the aim later by a
@@ -74,8 +85,6 @@ type clocked struct {
 	creditAt time.Time
 
 	aim, step time.Duration
-	// spread is how long a change usually takes after a first poll that came too early.
-	spread time.Duration
 	// early is the outcome of the last first poll, run how often it came in a row.
 	early bool
 	run   int
@@ -107,15 +116,19 @@ func (c clocked) OnPoll(now time.Time, changed bool) Cadence {
 	if changed {
 		c.silent = 0
 	}
-	switch {
-	case c.polls == 1 && c.silent <= maxSilent:
+	if c.polls == 1 && c.silent <= maxSilent {
 		c = c.learn(!changed)
-	case changed && c.polls > 1:
-		c.spread += (max(since-c.aim, 0) - c.spread) / 4
 	}
 	if changed || since >= c.patience() {
 		c.head = time.Time{}
 	}
+	return c
+}
+
+// OnRequest spends credit.
+func (c clocked) OnRequest(now time.Time) Cadence {
+	c = c.accrue(now)
+	c.credit--
 	return c
 }
 
@@ -152,6 +165,15 @@ func (c clocked) calm() int {
 	return max(int(1.5/spare), minCalm)
 }
 
+// gap is the time between the last poll of a burst and the next: half as long again as the one before.
+func (c clocked) gap() time.Duration {
+	gap := minGap
+	for i := 1; i < c.polls && gap < c.period; i++ {
+		gap += gap / 2
+	}
+	return min(gap, c.period)
+}
+
 // patience is how long after an L1 head a change is still expected: until about the next one.
 func (c clocked) patience() time.Duration {
 	if c.headGap > 0 {
@@ -166,15 +188,13 @@ func (c clocked) Next(now time.Time) time.Time {
 		return now
 	}
 	if c.head.IsZero() {
-		full, long := c.creditAtLeast(maxCredit), c.last.Add(2*c.period)
-		if affordable := c.creditAtLeast(1); affordable.After(long) {
-			long = affordable
-		}
-		return earlier(full, long)
+		// What is saved up serves the next head better, unless there is much of it, or the last answer gets old.
+		return earliest(c.creditAtLeast(maxCredit), latest(c.last.Add(2*c.period), c.creditAtLeast(reserve)),
+			latest(c.last.Add(oldAge*c.period/4), c.creditAtLeast(1)))
 	}
 	due := c.head.Add(c.aim)
 	if c.polls > 0 {
-		due = c.last.Add(min(max(c.spread, minGap)<<min(c.polls-1, 10), c.period))
+		due = c.last.Add(c.gap())
 	}
 	affordable := c.creditAtLeast(1)
 	if !affordable.After(due) {
@@ -204,9 +224,6 @@ func (c clocked) creditAtLeast(amount float64) time.Time {
 	return c.creditAt.Add(time.Duration(missing * float64(c.period)))
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
+func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

@@ -18,6 +18,7 @@ type sourceDay struct {
 	delay    func(*rand.Rand) time.Duration
 	headSeen func(*rand.Rand) time.Duration // how late the node hears of an L1 head
 	stall    func(at time.Duration) bool    // whether the source shows nothing new at that time
+	late     time.Duration                  // by how much an L1 block is late at most, at random
 }
 
 type dayResult struct {
@@ -39,8 +40,9 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 		if rng.Float64() < d.missed {
 			continue
 		}
-		heads = append(heads, at.Add(d.headSeen(rng)))
-		if change := at.Add(d.delay(rng)); d.stall == nil || !d.stall(at.Sub(start)) {
+		block := at.Add(time.Duration(rng.Float64() * float64(d.late)))
+		heads = append(heads, block.Add(d.headSeen(rng)))
+		if change := block.Add(d.delay(rng)); d.stall == nil || !d.stall(at.Sub(start)) {
 			if n := len(changes); n > 0 && change.Before(changes[n-1]) {
 				change = changes[n-1]
 			}
@@ -83,6 +85,16 @@ func around(mean, spread time.Duration) func(*rand.Rand) time.Duration {
 	}
 }
 
+// busy is a source on a busy machine: one answer in twenty takes up to a second and a half.
+func busy(usual func(*rand.Rand) time.Duration) func(*rand.Rand) time.Duration {
+	return func(r *rand.Rand) time.Duration {
+		if r.Intn(20) == 0 {
+			return time.Duration(r.Float64() * 1.5 * float64(time.Second))
+		}
+		return usual(r)
+	}
+}
+
 func at(d time.Duration) func(*rand.Rand) time.Duration {
 	return func(*rand.Rand) time.Duration { return d }
 }
@@ -102,6 +114,8 @@ func TestCadenceOverADay(t *testing.T) {
 		"mainnet, jittery source":               {sourceDay{length: 24 * time.Hour, l1: 12 * time.Second, missed: .01, delay: around(time.Second, 500*time.Millisecond), headSeen: around(200*time.Millisecond, 100*time.Millisecond)}, 2 * time.Second, .35, .6},
 		"mainnet, source stalls an hour in six": {sourceDay{length: 24 * time.Hour, l1: 12 * time.Second, missed: .01, delay: around(300*time.Millisecond, 80*time.Millisecond), headSeen: around(200*time.Millisecond, 50*time.Millisecond), stall: func(at time.Duration) bool { return at%(6*time.Hour) < time.Hour }}, 2 * time.Second, .25, .5},
 		"devnet, L1 4 s, L2 1 s":                {sourceDay{length: 24 * time.Hour, l1: 4 * time.Second, delay: around(100*time.Millisecond, 30*time.Millisecond), headSeen: around(20*time.Millisecond, 10*time.Millisecond)}, time.Second, .25, .5},
+		"devnet, L1 4 s and late, busy":         {sourceDay{length: 24 * time.Hour, l1: 4 * time.Second, late: 2 * time.Second, delay: busy(around(100*time.Millisecond, 30*time.Millisecond)), headSeen: around(20*time.Millisecond, 10*time.Millisecond)}, time.Second, .25, .5},
+		"mainnet, busy":                         {sourceDay{length: 24 * time.Hour, l1: 12 * time.Second, missed: .01, delay: busy(around(300*time.Millisecond, 80*time.Millisecond)), headSeen: around(200*time.Millisecond, 50*time.Millisecond)}, 2 * time.Second, .25, .5},
 		"devnet, L1 2 s, L2 1 s":                {sourceDay{length: 24 * time.Hour, l1: 2 * time.Second, delay: around(100*time.Millisecond, 20*time.Millisecond), headSeen: at(10 * time.Millisecond)}, time.Second, .25, .8},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +141,7 @@ func TestCadenceWithoutL1(t *testing.T) {
 		now = c.Next(now)
 		polls++
 	}
-	require.InDelta(t, 900, polls, 3, "the keep-alive uses the whole budget")
+	require.InDelta(t, 900, polls, 10, "the keep-alive uses the whole budget, but for what is saved up")
 }
 
 func TestCadenceFixed(t *testing.T) {

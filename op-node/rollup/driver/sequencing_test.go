@@ -344,7 +344,7 @@ func TestLightSequencerRecoverMode(t *testing.T) {
 		s.wait(10 * time.Minute)
 		s.production.Recover = true
 		s.boot()
-		s.wait(20 * time.Second)
+		s.wait(time.Minute) // an L1 origin that is not here yet costs a second
 		require.GreaterOrEqual(s.t, s.head().Time+4, uint64(time.Now().Unix()), "it has caught up: %s", s)
 		for number := uint64(21); number <= 300; number++ { // those that were overdue
 			ref := s.own(number).Ref

@@ -41,7 +41,7 @@ func fleets(ctx context.Context, o Options, name string, g *report.Group) (err e
 			return err
 		}
 		worlds = append(worlds, w)
-		w.show(pastL1, pastL1, time.Now())
+		w.show(pastL1, 0, pastL1, time.Now())
 		for range size {
 			if err := w.joinScript(ctx, name); err != nil {
 				return err

@@ -16,7 +16,8 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	g = report.Group{
 		ID: report.ModelFollow, Title: "Model engine: lag and calls", Columns: contestants,
 		Text: "Many worlds beside each other, a contestant of each kind in each, on the same blocks and the same source. L1 every 4 s, " +
-			"each block late by up to 2 s; the source shows it 100 to 400 ms later, and what it finalizes within a second. Upstream polls every 2 s.",
+			"each block late by up to 2 s; the source begins to show what is in it 100 to 400 ms later, is through with it within another 80 ms, and "+
+			"shows what L1 finalized within a second. Upstream polls every 2 s.",
 	}
 	chain := scriptChain()
 	var worlds []*world
@@ -65,7 +66,7 @@ func (o Options) populated(ctx context.Context, chain *modelel.Chain) (*world, e
 	if err != nil {
 		return nil, err
 	}
-	w.show(pastL1, pastL1, time.Now())
+	w.show(pastL1, 0, pastL1, time.Now())
 	for _, name := range contestants {
 		if err := w.joinScript(ctx, name); err != nil {
 			return w, err

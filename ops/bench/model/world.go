@@ -45,10 +45,13 @@ const (
 	perL1    = uint64(l1Time / l2Time)
 	// Blocks of L2 become known l2Delay after their time, so that none is ahead of its L1 origin.
 	l2Delay = l1Jitter + l2Time/2
-	// The source has digested an L1 block digestMin to digestMax after it became known, and shows what L1 finalized with it
-	// within finalMax, since it asks for that every second.
+	// The source begins to digest an L1 block digestMin to digestMax after it became known, and takes stepMin to stepMax
+	// from the first block of the batch to the last. It shows what L1 finalized with it within finalMax, since it asks for
+	// that every second.
 	digestMin = 100 * time.Millisecond
 	digestMax = 400 * time.Millisecond
+	stepMin   = 5 * time.Millisecond
+	stepMax   = 80 * time.Millisecond
 	finalMax  = time.Second
 	// A batch is one L1 block old when its blocks are safe; L1 finalizes after four.
 	safeDistance, finalDistance = 1, l1FinalDistance
@@ -155,9 +158,10 @@ func (w *world) joinScript(ctx context.Context, contestant string) error {
 
 func (w *world) close() error { return w.cleanup.Close() }
 
-// digested is what a source shows that has digested L1 up to a block and knows L1 to be final up to another.
-func (w *world) digested(l1, final uint64) eth.SyncStatus {
-	safe := w.chain.Block(perL1 * (l1 - safeDistance)).Ref
+// digested is what a source shows that has digested L1 up to a block but for some L2 blocks, and knows L1 to be final up
+// to another.
+func (w *world) digested(l1, missing, final uint64) eth.SyncStatus {
+	safe := w.chain.Block(perL1*(l1-safeDistance) - missing).Ref
 	finalized := w.chain.Block(perL1 * (final - min(final, finalDistance))).Ref
 	head := w.chain.L1().Block(l1).Ref
 	return eth.SyncStatus{
@@ -176,19 +180,24 @@ func (w *world) script(length time.Duration, random *rand.Rand) []happening {
 	var all []happening
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
 	final := uint64(pastL1)
-	digested := uint64(pastL1)
+	digested, missing := uint64(pastL1), uint64(0)
 	last := pastL1 + uint64(length/l1Time) + 1
 	for number := uint64(pastL1 + 1); number <= last; number++ {
 		at := w.genesis.Add(time.Duration(number)*l1Time + between(0, l1Jitter))
+		begin := at.Add(between(digestMin, digestMax))
 		all = append(all,
 			happening{at, func(context.Context, time.Time) { w.l1.advance(number) }},
-			happening{at.Add(between(digestMin, digestMax)), func(_ context.Context, now time.Time) {
-				digested = number
-				w.show(digested, final, now)
+			happening{begin, func(_ context.Context, now time.Time) {
+				digested, missing = number, perL1-1
+				w.show(digested, missing, final, now)
+			}},
+			happening{begin.Add(between(stepMin, stepMax)), func(_ context.Context, now time.Time) {
+				missing = 0
+				w.show(digested, missing, final, now)
 			}},
 			happening{at.Add(between(0, finalMax)), func(_ context.Context, now time.Time) {
 				final = number
-				w.show(digested, final, now)
+				w.show(digested, missing, final, now)
 			}})
 	}
 	for number := pastL2 + 1; number <= perL1*last; number++ {
@@ -203,8 +212,8 @@ func (w *world) script(length time.Duration, random *rand.Rand) []happening {
 	return all
 }
 
-func (w *world) show(digested, final uint64, now time.Time) {
-	status := w.digested(digested, min(final, digested))
+func (w *world) show(digested, missing, final uint64, now time.Time) {
+	status := w.digested(digested, missing, min(final, digested))
 	w.source.show(status)
 	w.safe.Show(status.SafeL2.Number, now)
 	w.finalized.Show(status.FinalizedL2.Number, now)

@@ -28,9 +28,6 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	if n.cfg.Beacon.URL != "" {
 		n.log.Info("The L1 beacon API is not used in follow mode", "flag", "--l1.beacon")
 	}
-	if n.cfg.RPC.SequencerAPI {
-		n.log.Warn("The opstack namespace is not served in follow mode", "flag", "--experimental.sequencer-api")
-	}
 	if n.cfg.AltDA.Enabled {
 		n.log.Warn("Alt-DA is not used in follow mode: a follower reads no batches", "flag", "--altda.enabled")
 	}
@@ -60,10 +57,15 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 		return nil, err
 	}
 	served := api.NewFollow(d)
+	apis := []rpc.API{{Namespace: "follow", Service: served}}
+	if n.cfg.RPC.SequencerAPI {
+		apis = append(apis, rpc.API{Namespace: "opstack", Service: api.NewOpstack(d.Blocks(), n.gossip)})
+		n.log.Info("Experimental OP stack API enabled")
+	}
 	return &rollupStack{
 		driver:    d,
 		safeHeads: driver.NewHistory(cfg, deps),
-		apis:      []rpc.API{{Namespace: "follow", Service: served}},
+		apis:      apis,
 		routes:    map[string]http.Handler{"/readyz": http.HandlerFunc(served.ServeReady)},
 	}, nil
 }

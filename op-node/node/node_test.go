@@ -153,7 +153,6 @@ func TestFollowMode(t *testing.T) {
 	for method, want := range map[string]string{
 		"admin_resetDerivationPipeline": "--l2.follow.source",
 		"admin_stopSequencer":           "sequencer is not enabled",
-		"opstack_sealBlockV1":           "does not exist",
 	} {
 		require.ErrorContains(t, call(t.Context(), n.HTTPEndpoint(), nil, method), want)
 	}
@@ -245,7 +244,7 @@ func TestCriticalErrorIsDelivered(t *testing.T) {
 	require.Empty(t, n.Critical())
 }
 
-// TestMethodsEqualUpstream: each method is there under the flags it is documented for, and only then.
+// TestMethodsEqualUpstream: in both modes, each method is there under the flags it is documented for, and only then.
 func TestMethodsEqualUpstream(t *testing.T) {
 	data, err := os.ReadFile("testdata/upstream_rpc.json")
 	require.NoError(t, err)
@@ -259,18 +258,23 @@ func TestMethodsEqualUpstream(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &facts))
 	require.Len(t, facts.Methods, 40)
 
-	bare := newWorld(t)
-	bare.cfg.P2P.Disabled = true
-	full := newWorld(t)
-	full.cfg.RPC.EnableAdmin, full.cfg.RPC.SequencerAPI = true, true
 	gates := map[string]bool{"always": false, "always (built into the rpc server)": false,
 		"only with --rpc.enable-admin": true, "only with --experimental.sequencer-api": true, "when p2p is not disabled": true}
-	bareURL, fullURL := bare.start(t, new(logBook)).HTTPEndpoint(), full.start(t, new(logBook)).HTTPEndpoint()
-	for _, fact := range facts.Methods {
-		gated, known := gates[fact.Available]
-		require.True(t, known, fact.Available)
-		require.True(t, exists(t, fullURL, fact.Method, len(fact.Params)), fact.Method)
-		require.Equal(t, !gated, exists(t, bareURL, fact.Method, len(fact.Params)), fact.Method)
+	var fullURL string
+	for _, sources := range [][]string{nil, {"http://127.0.0.1:1"}} { // deriving, following
+		bare, full := newWorld(t), newWorld(t)
+		bare.cfg.Follow.Sources, full.cfg.Follow.Sources = sources, sources
+		bare.cfg.P2P.Disabled = true
+		full.cfg.RPC.EnableAdmin, full.cfg.RPC.SequencerAPI = true, true
+		bareURL := bare.start(t, new(logBook)).HTTPEndpoint()
+		fullURL = full.start(t, new(logBook)).HTTPEndpoint()
+		for _, fact := range facts.Methods {
+			gated, known := gates[fact.Available]
+			require.True(t, known, fact.Available)
+			require.True(t, exists(t, fullURL, fact.Method, len(fact.Params)), fact.Method)
+			require.Equal(t, !gated, exists(t, bareURL, fact.Method, len(fact.Params)), fact.Method)
+		}
+		require.Equal(t, sources != nil, exists(t, bareURL, "follow_status", 0), "ours, of follow mode alone")
 	}
 
 	var fields map[string]map[string]any

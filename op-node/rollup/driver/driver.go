@@ -23,6 +23,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
+	"github.com/ethereum-optimism/optimism/op-service/apis"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
@@ -263,6 +264,14 @@ func (d *Driver) Start() (err error) {
 		}
 	})
 	return err
+}
+
+// Blocks is for building blocks by hand, on the unsafe head.
+func (d *Driver) Blocks() interface {
+	apis.BuildAPI
+	apis.CommitAPI
+} {
+	return d.controller
 }
 
 // Close stops everything that Start began and waits for it. It works without Start, and more than once.

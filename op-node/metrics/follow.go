@@ -21,6 +21,7 @@ type Follow struct {
 	disagreements prometheus.Counter
 	fresh         prometheus.Gauge
 	lagBlocks     prometheus.Gauge
+	lagSeconds    prometheus.Gauge
 	pending       prometheus.Gauge
 	l1Hits        prometheus.Counter
 	l1Misses      prometheus.Counter
@@ -56,7 +57,8 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		followed:      gauge("follow_source_followed", "1 for the source that is followed; with a quorum above one, for none"),
 		disagreements: counter("follow_disagreements_total", "Times that two sources began to contradict each other"),
 		fresh:         single("follow_fresh", "1 while the applied labels are fresh, else 0"),
-		lagBlocks:     single("follow_lag_blocks", "How far the applied local-safe head is behind the best accepted source"),
+		lagBlocks:     single("follow_lag_blocks", "How many blocks the applied local-safe head is behind the best accepted source"),
+		lagSeconds:    single("follow_lag_seconds", "How far the applied local-safe head is behind the best accepted source, in time of the chain"),
 		pending:       single("follow_pending_seconds", "How long the engine has been asked for a head it does not have; 0 if it has not"),
 		l1Hits:        counter("l1_view_hits_total", "L1 block ids judged from memory"),
 		l1Misses:      counter("l1_view_misses_total", "L1 block ids that L1 had to be asked for"),
@@ -100,14 +102,15 @@ func (f *Follow) RecordFollowed(source string) {
 // RecordDisagreement counts pairs of sources that began to contradict each other.
 func (f *Follow) RecordDisagreement() { f.disagreements.Inc() }
 
-// RecordFollowState shows whether the labels are fresh, how many blocks they are behind the best accepted source, and for
-// how many milliseconds the engine has been asked for a head it does not have, -1 if it has not.
-func (f *Follow) RecordFollowState(fresh bool, lagBlocks uint64, pendingMs int64) {
+// RecordFollowState shows whether the labels are fresh, how far they are behind the best accepted source, in blocks and in
+// time of the chain, and for how many milliseconds the engine has been asked for a head it does not have, -1 if it has not.
+func (f *Follow) RecordFollowState(fresh bool, lagBlocks uint64, lag time.Duration, pendingMs int64) {
 	f.fresh.Set(0)
 	if fresh {
 		f.fresh.Set(1)
 	}
 	f.lagBlocks.Set(float64(lagBlocks))
+	f.lagSeconds.Set(lag.Seconds())
 	f.pending.Set(float64(max(pendingMs, 0)) / 1000)
 }
 

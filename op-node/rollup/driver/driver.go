@@ -84,9 +84,10 @@ type Metrics interface {
 	RecordFollowed(source string)
 	// RecordDisagreement counts pairs of sources that began to contradict each other.
 	RecordDisagreement()
-	// RecordFollowState shows whether the labels are fresh, how many blocks they are behind the best accepted source, and
-	// for how many milliseconds the engine has been asked for a head it does not have, -1 if it has not.
-	RecordFollowState(fresh bool, lagBlocks uint64, pendingMs int64)
+	// RecordFollowState shows whether the labels are fresh, how far they are behind the best accepted source, in blocks and
+	// in time of the chain, and for how many milliseconds the engine has been asked for a head it does not have, -1 if it
+	// has not.
+	RecordFollowState(fresh bool, lagBlocks uint64, lag time.Duration, pendingMs int64)
 }
 
 // Deps are what a Driver works with. All are required but Production; Sources has at least one.

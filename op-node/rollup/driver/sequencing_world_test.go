@@ -413,7 +413,7 @@ func (*counters) RecordVerdict(string, string)                          {}
 func (*counters) RecordSourceHeads(string, follow.Status)               {}
 func (*counters) RecordFollowed(string)                                 {}
 func (*counters) RecordDisagreement()                                   {}
-func (*counters) RecordFollowState(bool, uint64, int64)                 {}
+func (*counters) RecordFollowState(bool, uint64, time.Duration, int64)  {}
 
 // sequencerState remembers what production was last told to do.
 type sequencerState struct {

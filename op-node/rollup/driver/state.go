@@ -80,7 +80,9 @@ func (d *Driver) showState() {
 	snap := d.controller.Snapshot()
 	fresh := d.fresh(snap)
 	d.metrics.SetDerivationIdle(fresh)
-	d.metrics.RecordFollowState(fresh, d.lag(snap), age(d.clock.Now(), snap.PendingSince))
+	blocks := d.lag(snap)
+	d.metrics.RecordFollowState(fresh, blocks, time.Duration(blocks*d.chain.BlockTime)*time.Second,
+		age(d.clock.Now(), snap.PendingSince))
 }
 
 // fresh tells whether a target was applied, or found applied already, within three polls.

@@ -274,4 +274,4 @@ func (*counts) RecordFollowSourceRequest(string)                       {}
 func (*counts) RecordPoll(string, time.Duration, bool)                 {}
 func (*counts) RecordSourceHeads(string, follow.Status)                {}
 func (*counts) RecordFollowed(string)                                  {}
-func (*counts) RecordFollowState(bool, uint64, int64)                  {}
+func (*counts) RecordFollowState(bool, uint64, time.Duration, int64)   {}

@@ -41,8 +41,9 @@ func (f fixed) Next(now time.Time) time.Time {
 const (
 	// maxCredit is how many polls can be saved up, and reserve how many of them are kept for a burst.
 	maxCredit, reserve = 8, 3
-	// firstCredit is what there is to begin with.
-	firstCredit = 2
+	// firstCredit is what there is to begin with: the first poll, two requests to find out who the source is, and two more
+	// polls if it has nothing to say yet.
+	firstCredit = 5
 	// oldAge is after how many quarters of a period the last answer is old: before it does not count any more.
 	oldAge = 11
 	// minGap is the shortest time between two polls.

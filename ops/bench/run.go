@@ -121,7 +121,7 @@ func onModel(measure func(context.Context, model.Options) (report.Group, error))
 		}
 		if cfg.short {
 			o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
-			o.Fleets, o.FleetWindow = []int{1, 3}, 3*time.Second
+			o.Fleets, o.FleetWindow = []int{1, 3}, 6*time.Second
 			o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
 		}
 		g, err := measure(ctx, o)

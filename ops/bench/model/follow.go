@@ -16,7 +16,7 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	g = report.Group{
 		ID: report.ModelFollow, Title: "Model engine: lag and calls", Columns: contestants,
 		Text: "Many worlds beside each other, a contestant of each kind in each, on the same blocks and the same source. L1 every 4 s, " +
-			"each block late by up to 2 s; the source begins to show what is in it 100 to 400 ms later, is through with it within another 80 ms, and "+
+			"each block late by up to 2 s; the source begins to show what is in it 100 to 400 ms later, is through with it within another 80 ms, and " +
 			"shows what L1 finalized within a second. Upstream polls every 2 s.",
 	}
 	chain := scriptChain()

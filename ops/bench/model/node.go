@@ -127,4 +127,4 @@ func (noMetrics) RecordVerdict(string, string)                           {}
 func (noMetrics) RecordSourceHeads(string, follow.Status)                {}
 func (noMetrics) RecordFollowed(string)                                  {}
 func (noMetrics) RecordDisagreement()                                    {}
-func (noMetrics) RecordFollowState(bool, uint64, time.Duration, int64)                  {}
+func (noMetrics) RecordFollowState(bool, uint64, time.Duration, int64)   {}

@@ -13,7 +13,7 @@ func (r *Results) Judge() {
 	b.ratio("devnet: processor time per L2 block, to upstream's follow mode", LiveCost, CPUPerBlock, 1, medianOf)
 	b.ratio("devnet: allocations per L2 block, to upstream's follow mode", LiveCost, AllocsPerBlock, 1, medianOf)
 	b.ratio("devnet: resident memory, to upstream's follow mode", LiveCost, Resident, 1, medianOf)
-	b.ratio("devnet: resident memory without the program, to upstream's follow mode", LiveCost, Anonymous, 1, medianOf)
+	b.ratio("devnet: resident memory without pages of files, to upstream's follow mode", LiveCost, Anonymous, 1, medianOf)
 	b.limit("devnet: process start to first applied status, median", "ms", LiveLag, FirstApplied, 1000, medianOf)
 	// Two block times of a second, one call, and what a busy machine adds.
 	b.limit("model: follow task under a flood of inserts, p99", "ms", ModelBacklog, FollowInFlood, 2100, p99Of)

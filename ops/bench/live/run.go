@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (groups []report.Group, err error) {
 	return append(groups, scale...), err
 }
 
-// settle waits for a while, and then for every contestant to have a finalized label.
+// settle waits for a while, and then for every contestant to have a safe label.
 func (a *arena) settle(ctx context.Context, d time.Duration) error {
 	begin := time.Now()
 	limit := 2*d + time.Minute
@@ -57,13 +57,13 @@ func (a *arena) settle(ctx context.Context, d time.Duration) error {
 		}
 		ready := time.Since(begin) >= d
 		for _, c := range a.all {
-			ready = ready && c.el.Heads().Finalized.Number > 0
+			ready = ready && c.el.Heads().Safe.Number > 0
 		}
 		switch {
 		case ready:
 			return nil
 		case time.Since(begin) > limit:
-			return fmt.Errorf("not all contestants have a finalized block after %s", limit)
+			return fmt.Errorf("not all contestants have a safe block after %s", limit)
 		case !wait(ctx, 100*time.Millisecond):
 			return ctx.Err()
 		}

@@ -231,6 +231,6 @@ func (c *Controller) runRecover(ctx context.Context) error {
 	if _, err := c.rewind(ctx); err != nil {
 		return err
 	}
-	c.confirmReset()
+	c.recovered(ctx)
 	return nil
 }

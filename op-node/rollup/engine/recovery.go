@@ -196,7 +196,7 @@ func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
 func (c *Controller) runRewind(ctx context.Context) error {
 	moved, err := c.rewind(ctx)
 	if moved {
-		c.confirmReset()
+		c.recovered(ctx)
 	}
 	return err
 }

@@ -91,8 +91,9 @@ type BuildMetrics interface {
 	CountSequencedTxsInBlock(txns int, deposits int)
 }
 
-// Sequencer is the role of a node that builds on the head that it follows with. While a target waits that would take
-// the head off its chain, nothing is built; see pause. It belongs to one Controller.
+// Sequencer is the role of a node that builds on the head that it follows with. Nothing is built while a target waits
+// that would take the head off its chain, or while L1 does not have the origin of the head, which no block above it would
+// survive; see pause. It belongs to one Controller.
 type Sequencer struct {
 	events  event.Emitter
 	metrics BuildMetrics
@@ -127,7 +128,7 @@ func (s *Sequencer) shown(snap *Snapshot) {
 
 func (s *Sequencer) refuses() error {
 	if s.pause.state == pauseHeld {
-		return errors.New("building is held for a target of the source")
+		return errors.New("building is held")
 	}
 	return nil
 }
@@ -154,10 +155,12 @@ func (s *Sequencer) settle(ctx context.Context, c *Controller) {
 		obstacle = obstacleSync
 	case p != nil && p.target != nil:
 		obstacle = obstacleTarget
+	case c.l1.Canonical(c.state.heads.Unsafe.L1Origin) == follow.L1Mismatch:
+		obstacle = obstacleOrphan
 	}
 	switch s.pause.update(c.clock.Now(), obstacle) {
 	case pauseBegan:
-		s.log.Info("Building is held: the execution engine has to fetch the chain of the source", "unsafe", c.state.heads.Unsafe)
+		s.log.Warn("Building is held", "why", obstacle, "unsafe", c.state.heads.Unsafe, "local_safe", c.state.heads.LocalSafe)
 		c.cancelJob(ctx)
 	case pauseEnded:
 		s.log.Info("Building goes on", "unsafe", c.state.heads.Unsafe)
@@ -198,7 +201,18 @@ const (
 	obstacleSync
 	// obstacleTarget: the engine answers SYNCING to a target off its head.
 	obstacleTarget
+	// obstacleOrphan: L1 left the origin of the head. Above local-safe it is walked back from there at once; how far the
+	// local-safe head itself goes back is for the source to say.
+	obstacleOrphan
 )
+
+// String is the reason for the log.
+func (o obstacle) String() string {
+	return [...]string{
+		"nothing", "the execution engine syncs", "the execution engine has to fetch the chain of the source",
+		"L1 was reorged away from under the head",
+	}[o]
+}
 
 // pauseChange is what an update did.
 type pauseChange uint8
@@ -241,6 +255,17 @@ func (p *pause) deadline() time.Time {
 func headsEvent(heads follow.Heads) upstream.ForkchoiceUpdateEvent {
 	return upstream.ForkchoiceUpdateEvent{UnsafeL2Head: heads.Unsafe.L2BlockRef, SafeL2Head: heads.Safe.L2BlockRef,
 		FinalizedL2Head: heads.Finalized.L2BlockRef}
+}
+
+// recovered lets the sequencer go on after the head was walked back as far as it goes. If building is held there, the end
+// of that lets it go on: it would only ask for another reset.
+func (c *Controller) recovered(ctx context.Context) {
+	c.role.settle(ctx, c)
+	if c.role.refuses() == nil {
+		c.confirmReset()
+	} else {
+		c.announce()
+	}
 }
 
 // confirmReset lets a sequencer go on that waits for the outcome of a reset, or that was refused a build.

@@ -94,5 +94,5 @@ func (c *Controller) CancelBuild(info eth.PayloadInfo) {
 }
 
 // Recover is Rewind for a sequencer that cannot build on the head. Moved or not, the heads are announced and the reset
-// is confirmed when it is done.
+// is confirmed when it is done, or, if building is held, when it is held no longer.
 func (c *Controller) Recover() { c.post(KindRecover) }

@@ -260,6 +260,67 @@ func TestDivergenceAtOnce(t *testing.T) {
 	}
 }
 
+// L1 was reorged away from under the local-safe block. Nothing is built on it, however often the sequencer asks, until the
+// source says how far it goes back, or L1 comes back.
+func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
+	orphan := func(b *bench) eth.BlockID {
+		for _, block := range b.chain.L2().Blocks(6, 8) { // the first ones with another L1 origin than genesis
+			require.NoError(t, b.c.Insert(block.Envelope))
+			synctest.Wait()
+		}
+		b.source(b.chain.Block(7))
+		safe := b.c.Snapshot().Heads.LocalSafe
+		require.Equal(t, b.chain.Block(7).Ref, safe.L2BlockRef)
+		require.NotEqual(t, b.chain.Block(5).Ref.L1Origin, safe.L1Origin)
+		b.l1[safe.L1Origin] = follow.L1Mismatch
+		b.c.Rewind()
+		synctest.Wait()
+		require.Equal(t, safe.L2BlockRef, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
+		require.NotContains(t, b.heard.take(), "engine-reset-confirmed")
+		for range 3 {
+			_, err := b.build(b.chain.Block(7))
+			require.ErrorIs(t, err, upstream.ErrStaleBuild)
+			b.c.Recover()
+			synctest.Wait()
+			require.Equal(t, []string{"forkchoice-update", "forkchoice-update"}, b.heard.take(), "refused, and not confirmed")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		_, err := b.build(b.chain.Block(7))
+		require.ErrorIs(t, err, upstream.ErrStaleBuild, "it is not given up: the block would be lost")
+		b.settle()
+		return safe.L1Origin
+	}
+	t.Run("the source goes back", func(t *testing.T) {
+		onBench(t, 30*time.Second, func(b *bench) {
+			orphan(b)
+			b.sourceOn(b.chain.L1().Fork("r", 0), b.chain.Block(4))
+			require.Equal(t, b.chain.Block(4).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef)
+			require.Equal(t, b.chain.Block(5).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef, "the newest block with an origin")
+			require.Equal(t, "engine-reset-confirmed", last(b.heard.take()))
+			_, err := b.build(b.chain.Block(5))
+			require.NoError(t, err)
+		})
+	})
+	t.Run("L1 comes back", func(t *testing.T) {
+		onBench(t, 30*time.Second, func(b *bench) {
+			delete(b.l1, orphan(b))
+			b.c.Rewind() // as with every L1 head
+			synctest.Wait()
+			require.Equal(t, "engine-reset-confirmed", last(b.heard.take()))
+			_, err := b.build(b.chain.Block(7))
+			require.NoError(t, err)
+		})
+	})
+}
+
+func last(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return names[len(names)-1]
+}
+
 // A target that passes by without being reached leaves the sequencer where it was, at once.
 func TestBuildingGoesOnWhenATargetIsRefused(t *testing.T) {
 	onBench(t, 30*time.Second, func(b *bench) {
@@ -297,18 +358,21 @@ func TestInvalidTargetsDoNotDisturb(t *testing.T) {
 }
 
 // The sequencer asks for a reset; there may be nothing to walk back, but it has to hear that it may go on.
-func TestRecoverIsAlwaysConfirmed(t *testing.T) {
+func TestRecoverIsConfirmed(t *testing.T) {
 	onBench(t, 0, func(b *bench) {
 		b.c.Recover()
 		synctest.Wait()
 		require.Equal(t, []string{"forkchoice-update", "engine-reset-confirmed"}, b.heard.take())
 		require.Zero(t, b.log.Log().Count())
 
-		b.l1[b.chain.Block(5).Ref.L1Origin] = follow.L1Mismatch
+		require.NoError(t, b.c.Insert(b.chain.Block(6).Envelope))
+		b.settle()
+		require.Equal(t, b.chain.Block(6).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
+		b.l1[b.chain.Block(6).Ref.L1Origin] = follow.L1Mismatch
 		b.c.Recover()
 		synctest.Wait()
 		require.Equal(t, []string{"diverged", "forkchoice-update", "forkchoice-update", "engine-reset-confirmed"}, b.heard.take())
-		require.Equal(t, b.chain.Block(3).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
+		require.Equal(t, b.chain.Block(5).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
 	})
 }
 

@@ -147,14 +147,21 @@ func (b *bench) sealed() *upstream.SealResult {
 
 // source hands in a target.
 func (b *bench) source(localSafe modelel.Block) {
+	b.t.Helper()
+	b.sourceOn(b.chain.L1(), localSafe)
+}
+
+// sourceOn hands in a target of a source that reads a branch of L1.
+func (b *bench) sourceOn(l1 *modelel.L1Branch, localSafe modelel.Block) {
+	b.t.Helper()
 	genesis := b.chain.Genesis()
-	status := follow.Status{Safe: localSafe.Ref, LocalSafe: localSafe.Ref, Finalized: b.chain.Block(1).Ref, CurrentL1: b.chain.L1().Block(20).Ref}
+	status := follow.Status{Safe: localSafe.Ref, LocalSafe: localSafe.Ref, Finalized: b.chain.Block(1).Ref, CurrentL1: l1.Block(20).Ref}
 	cfg := b.chain.RollupConfig()
 	chain := follow.Chain{Genesis: cfg.Genesis.L2, GenesisTime: genesis.Ref.Time, BlockTime: cfg.BlockTime}
 	prev := b.c.Snapshot().Applied()
 	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts)}
 	for _, id := range follow.L1Refs(status, prev) {
-		facts.L1[id] = follow.L1Canonical
+		facts.L1[id] = b.Canonical(id)
 	}
 	target, ok := follow.Validate(status, facts, prev).Accepted()
 	require.True(b.t, ok)

@@ -29,7 +29,6 @@ import (
 	"github.com/lightcl/op-node/op-node/rollup/engine"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/l1chain"
-	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // ErrNoDerivation answers requests for the derivation pipeline, which follow mode does not have.
@@ -208,17 +207,6 @@ func uniqueNames(list []Source) []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-func (d *Driver) newPoller(rank int, source Source) *poller {
-	cadence := follow.Clocked(d.cfg.PollInterval)
-	if d.cfg.FixedInterval {
-		cadence = follow.Every(d.cfg.PollInterval)
-	}
-	return &poller{
-		source: source, rank: rank, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup), interval: d.cfg.PollInterval,
-		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan struct{}, 1), cadence: cadence,
-	}
 }
 
 // gateOpen tells whether a status could be used: in an execution-layer sync only once the engine has waited in vain for

@@ -18,6 +18,9 @@ const (
 	introduceInterval = 30 * time.Second
 	// maxBackoff is how many poll intervals a source that fails is left alone at most.
 	maxBackoff = 2
+	// maxOffset is the share of a poll interval by which a node polls later at most than L1 would have it, so that the
+	// followers of one source do not ask all at once.
+	maxOffset = 32
 )
 
 // Source is one external consensus node. Errors wrap sources.ErrFetch or sources.ErrMalformed.
@@ -75,6 +78,17 @@ type poller struct {
 	identified   bool
 	otherChain   bool
 	lineage      sources.Lineage
+}
+
+func (d *Driver) newPoller(rank int, source Source) *poller {
+	cadence := follow.Clocked(d.cfg.PollInterval, rand.N(d.cfg.PollInterval/maxOffset+1))
+	if d.cfg.FixedInterval {
+		cadence = follow.Every(d.cfg.PollInterval)
+	}
+	return &poller{
+		source: source, rank: rank, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup), interval: d.cfg.PollInterval,
+		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan struct{}, 1), cadence: cadence,
+	}
 }
 
 // run polls until the context ends.

@@ -39,56 +39,49 @@ func (f fixed) Next(now time.Time) time.Time {
 }
 
 const (
-	// maxCredit is how many polls can be saved up, and reserve how many of them are kept for a burst.
-	maxCredit, reserve = 8, 3
-	// firstCredit is what there is to begin with: the first poll, two requests to find out who the source is, and two more
-	// polls if it has nothing to say yet.
-	firstCredit = 5
 	// oldAge is after how many quarters of a period the last answer is old: before it does not count any more.
 	oldAge = 11
 	// minGap is the shortest time between two polls.
 	minGap = 80 * time.Millisecond
-	// firstAim is the delay after an L1 head that is tried first.
-	firstAim = 100 * time.Millisecond
 	// maxSilent is after how many heads without a change nothing more is learned: the source stalls.
 	maxSilent = 3
-	// minCalm and maxCalm bound the share of first polls that may come too early: one in so many.
-	minCalm, maxCalm = 5, 200
+	// doubtCredit and trustCredit are the credit that a look for the rest of a change takes after a first poll: the less,
+	// the more the L1 blocks to come bring in. With trust in the aim it can be left out, in doubt it is only put off.
+	doubtCredit, trustCredit = 5, 6.5
 )
 
 // Clocked is the cadence that L1 gives: safe heads move when the source digests an L1 block, so it polls at the delay
-// after each new L1 head after which that source has usually changed, then in a short burst until it has. What is left
-// of the budget goes to a slow keep-alive, which also serves when L1 is silent.
+// after each new L1 head after which that source has usually digested it, then in a short burst until it shows a change,
+// and then until it shows no more of it: a source digests in steps, current_l1 first and the safe blocks one by one.
+// What is left of the budget goes to a slow keep-alive, which also serves when L1 is silent.
 //
-// The budget is one poll per period on average; up to eight polls can be saved up for bursts.
-func Clocked(period time.Duration) Cadence {
-	return clocked{period: period, credit: firstCredit, aim: firstAim, step: firstAim}
+// The budget is one poll per period on average; up to eight polls can be saved up. All first polls come later by the
+// offset, which keeps apart the followers of one source if each has one of its own.
+func Clocked(period, offset time.Duration) Cadence {
+	return clocked{period: period, offset: offset, credit: newCredit(period), aim: firstAim, proven: firstAim}
 }
 
-// clocked learns the delay as a quantile of the delays seen: a first poll that finds no change moves the aim later by a
-// step, one that finds it moves the aim earlier by a fraction of it. The step shrinks while the two alternate and grows
-// while one side prevails, so that the aim finds a new place quickly and then rests.
 type clocked struct {
-	period time.Duration
+	period, offset time.Duration
+	credit         credit
+	last           time.Time
 
-	// head is the newest L1 head whose change was not seen yet; zero if there is none to wait for.
-	head time.Time
+	// aim is the delay after an L1 head that is tried, proven the one with which a change was last seen.
+	aim, proven aim
+
 	// lastHead is the newest L1 head, headGap the usual time between two.
 	lastHead time.Time
 	headGap  time.Duration
+	// waiting is whether a change is still expected for lastHead, polls how often it was asked for.
+	waiting bool
+	polls   int
+	// changes counts the changes seen in a row for lastHead. After one of them settling means to look for more.
+	changes  int
+	settling bool
+	// judged is whether it is known if the first poll for lastHead came too early; answered, whether a poll found a change.
+	judged, answered bool
 	// silent counts the heads since the last change.
 	silent int
-	// polls counts the polls since head.
-	polls int
-	last  time.Time
-
-	credit   float64
-	creditAt time.Time
-
-	aim, step time.Duration
-	// early is the outcome of the last first poll, run how often it came in a row.
-	early bool
-	run   int
 }
 
 // OnL1Head starts the wait for the change that the head brings.
@@ -99,81 +92,62 @@ func (c clocked) OnL1Head(now time.Time) Cadence {
 		}
 		c.headGap += (gap - c.headGap) / 8
 	}
-	c.head, c.lastHead, c.polls = now, now, 0
-	c.silent++
+	if c.answered {
+		c = c.judge(false)
+	}
+	c.lastHead, c.waiting, c.polls = now, true, 0
+	c.changes, c.settling, c.judged, c.answered = 0, false, false, false
+	if c.silent++; c.silent > maxSilent {
+		c.aim = c.proven
+	}
 	return c
 }
 
 // OnPoll spends credit and learns.
 func (c clocked) OnPoll(now time.Time, changed bool) Cadence {
-	c = c.accrue(now)
-	c.credit--
+	c.credit = c.credit.spend(now)
 	c.last = now
-	if c.head.IsZero() {
+	if c.waiting {
+		c.polls++
+	}
+	switch first := c.waiting && c.polls == 1; {
+	case first && changed:
+		// The next poll tells whether that was all.
+	case changed:
+		c = c.judge(true)
+	case first && c.silent <= maxSilent:
+		c = c.judge(true)
+	case c.settling:
+		c = c.judge(false)
+	}
+	if !changed {
+		c.changes, c.settling = 0, false
+		c.waiting = c.waiting && now.Sub(c.lastHead) < c.patience()
 		return c
 	}
-	since := now.Sub(c.head)
-	c.polls++
-	if changed {
-		c.silent = 0
-	}
-	if c.polls == 1 && c.silent <= maxSilent {
-		c = c.learn(!changed)
-	}
-	if changed || since >= c.patience() {
-		c.head = time.Time{}
-	}
+	c.changes++
+	c.waiting, c.answered, c.silent, c.proven = false, true, 0, c.aim
+	c.settling = c.changes > 1 || c.aim.early || c.credit.amount >= trustCredit-c.pollsPerHead()
 	return c
 }
 
 // OnRequest spends credit.
 func (c clocked) OnRequest(now time.Time) Cadence {
-	c = c.accrue(now)
-	c.credit--
+	c.credit = c.credit.spend(now)
 	return c
 }
 
-// learn moves the aim after the first poll for a head.
-func (c clocked) learn(early bool) clocked {
-	if early == c.early {
-		c.run++
-	} else {
-		c.run = 1
-	}
-	c.early = early
-	calm := c.calm()
-	switch {
-	case early && c.run > 1, !early && c.run > 3*calm:
-		c.step = min(2*c.step, c.period)
-	case early:
-		c.step = max(c.step/2, minGap)
-	}
-	if early {
-		c.aim = min(c.aim+c.step, c.patience())
-	} else {
-		c.aim = max(c.aim-c.step/time.Duration(calm), 0)
+// judge moves the aim, once for every head.
+func (c clocked) judge(early bool) clocked {
+	if !c.judged {
+		c.aim = c.aim.learn(early, c.pollsPerHead(), c.period, c.patience())
+		c.judged = true
 	}
 	return c
 }
 
-// calm is the number of first polls of which one may come too early. An early poll takes another one, so it depends on
-// how many polls the budget has for one L1 head.
-func (c clocked) calm() int {
-	spare := float64(c.headGap)/float64(c.period) - 1
-	if spare <= 1.5/maxCalm {
-		return maxCalm
-	}
-	return max(int(1.5/spare), minCalm)
-}
-
-// gap is the time between the last poll of a burst and the next: half as long again as the one before.
-func (c clocked) gap() time.Duration {
-	gap := minGap
-	for i := 1; i < c.polls && gap < c.period; i++ {
-		gap += gap / 2
-	}
-	return min(gap, c.period)
-}
+// pollsPerHead is how many polls the budget has for one L1 head.
+func (c clocked) pollsPerHead() float64 { return float64(c.headGap) / float64(c.period) }
 
 // patience is how long after an L1 head a change is still expected: until about the next one.
 func (c clocked) patience() time.Duration {
@@ -183,46 +157,59 @@ func (c clocked) patience() time.Duration {
 	return c.period
 }
 
-// Next is the aim or the next poll of a burst while a change is expected, else the keep-alive; never without credit.
+// Next is never without credit.
 func (c clocked) Next(now time.Time) time.Time {
-	if c.last.IsZero() {
+	switch {
+	case c.last.IsZero():
 		return now
+	case c.waiting:
+		return c.expect()
+	case c.settling:
+		if next := c.settle(); next.Before(c.lastHead.Add(c.headGap)) {
+			return next
+		}
 	}
-	if c.head.IsZero() {
-		// What is saved up serves the next head better, unless there is much of it, or the last answer gets old.
-		return earliest(c.creditAtLeast(maxCredit), latest(c.last.Add(2*c.period), c.creditAtLeast(reserve)),
-			latest(c.last.Add(oldAge*c.period/4), c.creditAtLeast(1)))
-	}
-	due := c.head.Add(c.aim)
+	// What is saved up serves the next head better, unless there is too much of it, or the last answer gets old.
+	return earliest(c.credit.reaches(maxCredit), latest(c.last.Add(oldAge*c.period/4), c.credit.reaches(1)))
+}
+
+// expect is the next poll while a change is expected.
+func (c clocked) expect() time.Time {
+	due := c.lastHead.Add(c.aim.delay + c.offset)
 	if c.polls > 0 {
-		due = c.last.Add(c.gap())
+		due = c.last.Add(c.widening(minGap, c.polls))
 	}
-	affordable := c.creditAtLeast(1)
+	affordable := c.credit.reaches(1)
 	if !affordable.After(due) {
 		return due
 	}
-	if next := c.lastHead.Add(c.headGap + c.aim); affordable.After(due.Add(c.headGap/4)) && c.headGap < 2*c.period && next.After(affordable) {
+	next := c.lastHead.Add(c.headGap + c.aim.delay + c.offset)
+	if affordable.After(due.Add(c.headGap/4)) && c.pollsPerHead() < 2 && next.After(affordable) {
 		// The budget is so tight that a late poll would make all later ones late. Rather leave this head out.
 		return next
 	}
 	return affordable
 }
 
-func (c clocked) accrue(now time.Time) clocked {
-	if !c.creditAt.IsZero() && now.After(c.creditAt) {
-		c.credit = min(maxCredit, c.credit+float64(now.Sub(c.creditAt))/float64(c.period))
+// settle is the next poll after a change, which looks for more of it. If the aim is trusted, little is expected of that
+// poll, and it comes later, to bring what L1 finalized as well.
+func (c clocked) settle() time.Time {
+	switch {
+	case c.changes > 1:
+		return latest(c.last.Add(c.widening(c.period/8, c.changes)), c.credit.reaches(1))
+	case c.aim.early:
+		return latest(c.last.Add(c.period/8), c.credit.reaches(max(1, doubtCredit-c.pollsPerHead())))
+	default:
+		return latest(c.last.Add(c.period/4), c.credit.reaches(1))
 	}
-	c.creditAt = now
-	return c
 }
 
-// creditAtLeast is when the credit reaches an amount.
-func (c clocked) creditAtLeast(amount float64) time.Time {
-	missing := amount - c.credit
-	if missing <= 0 {
-		return c.creditAt
+// widening is the time between one of several polls in a row and the next: half as long again as the one before.
+func (c clocked) widening(gap time.Duration, polls int) time.Duration {
+	for i := 1; i < polls && gap < c.period; i++ {
+		gap += gap / 2
 	}
-	return c.creditAt.Add(time.Duration(missing * float64(c.period)))
+	return min(gap, c.period)
 }
 
 func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }

@@ -127,7 +127,7 @@ func (c clocked) OnPoll(now time.Time, changed bool) Cadence {
 	}
 	c.changes++
 	c.waiting, c.answered, c.silent, c.proven = false, true, 0, c.aim
-	c.settling = c.changes > 1 || c.aim.early || c.credit.amount >= trustCredit-c.pollsPerHead()
+	c.settling = c.aim.early || c.credit.amount >= trustCredit-c.pollsPerHead()
 	return c
 }
 

@@ -1,0 +1,159 @@
+package follow
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// episode plays single polls of a clocked cadence with a period of 4 s and an L1 block every 12 s.
+type episode struct {
+	t    *testing.T
+	c    Cadence
+	now  time.Time
+	head time.Time
+}
+
+const episodePeriod, episodeL1 = 4 * time.Second, 12 * time.Second
+
+// newEpisode is one after some L1 blocks that the source digested before the first poll for them, with full credit.
+func newEpisode(t *testing.T) *episode {
+	e := &episode{t: t, c: Clocked(episodePeriod, 0), now: time.Unix(1_700_000_000, 0)}
+	for range 20 {
+		e.l1Head()
+		e.poll(true)
+		e.poll(false)
+	}
+	e.l1Head()
+	return e
+}
+
+func (e *episode) l1Head() {
+	if !e.head.IsZero() {
+		e.now = latest(e.now, e.head.Add(episodeL1))
+	}
+	e.head = e.now
+	e.c = e.c.OnL1Head(e.now)
+}
+
+// poll waits for the next poll and answers it.
+func (e *episode) poll(changed bool) {
+	e.now = latest(e.now, e.c.Next(e.now))
+	e.c = e.c.OnPoll(e.now, changed)
+}
+
+// next is how long the next poll is away.
+func (e *episode) next() time.Duration { return e.c.Next(e.now).Sub(e.now) }
+
+// spend has no more than a credit left.
+func (e *episode) spend(left float64) {
+	e.c = e.c.OnRequest(e.now)
+	for e.c.(clocked).credit.amount > left {
+		e.c = e.c.OnRequest(e.now)
+	}
+}
+
+func TestCadenceSettles(t *testing.T) {
+	t.Run("in trust, once, not at once", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(true)
+		require.Equal(t, episodePeriod/4, e.next())
+		e.poll(false)
+		require.Greater(t, e.next(), episodePeriod, "that was all")
+	})
+	t.Run("in trust, left out without credit", func(t *testing.T) {
+		e := newEpisode(t)
+		e.spend(2)
+		e.poll(true)
+		require.Greater(t, e.next(), 8*time.Second)
+	})
+	t.Run("in doubt, soon", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(false)
+		require.Equal(t, minGap, e.next())
+		e.poll(true)
+		require.Equal(t, episodePeriod/8, e.next())
+		e.poll(true)
+		require.Equal(t, episodePeriod/8*3/2, e.next(), "wider apart")
+		e.poll(true)
+		require.Equal(t, episodePeriod/8*9/4, e.next())
+		e.poll(false)
+		require.Greater(t, e.next(), 4*time.Second)
+	})
+	t.Run("in doubt, put off without credit", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(false)
+		e.spend(1)
+		e.poll(true)
+		require.Greater(t, e.next(), episodePeriod/8)
+		require.LessOrEqual(t, e.next(), 2*episodePeriod)
+	})
+	t.Run("in the middle of it, with the last credit", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(true)
+		e.poll(true)
+		e.spend(0)
+		require.Greater(t, e.next(), episodePeriod/8*3/2)
+		require.LessOrEqual(t, e.next(), 2*episodePeriod, "as soon as there is some")
+	})
+	t.Run("until the next L1 head", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(true)
+		e.l1Head()
+		require.LessOrEqual(t, e.next(), firstAim.delay)
+	})
+}
+
+// A source that stalls does not teach that it is slow.
+func TestCadenceForgetsAStall(t *testing.T) {
+	e := newEpisode(t)
+	e.poll(false)
+	e.poll(true)
+	e.l1Head()
+	before := e.next()
+	require.Greater(t, before, minStep/2)
+	for range 10 {
+		e.l1Head()
+		for range 3 {
+			e.poll(false)
+		}
+	}
+	e.l1Head()
+	require.InDelta(t, before, e.next(), float64(10*time.Millisecond))
+}
+
+// A source that becomes slower, or faster, is known to be after some L1 heads.
+func TestCadenceLearnsAnotherDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to time.Duration
+		heads    int
+	}{
+		"slower": {200 * time.Millisecond, 6 * time.Second, 25},
+		"faster": {6 * time.Second, 200 * time.Millisecond, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &episode{t: t, c: Clocked(episodePeriod, 0), now: time.Unix(1_700_000_000, 0)}
+			// digest tells whether the first poll for an L1 head found that it was digested, less than a second ago.
+			digest := func(delay time.Duration) bool {
+				e.l1Head()
+				shown := e.head.Add(delay)
+				for polls := 1; ; polls++ {
+					e.poll(!latest(e.now, e.c.Next(e.now)).Before(shown))
+					if lag := e.now.Sub(shown); lag >= 0 {
+						e.poll(false)
+						return polls == 1 && lag < time.Second
+					}
+				}
+			}
+			for range 500 {
+				digest(c.from)
+			}
+			heads := 0
+			for !digest(c.to) {
+				heads++
+			}
+			require.LessOrEqual(t, heads, c.heads)
+		})
+	}
+}

@@ -19,6 +19,8 @@ import (
 type job struct {
 	info   eth.PayloadInfo
 	parent eth.L2BlockRef
+	// cancelled tells that the engine was told to stop.
+	cancelled bool
 }
 
 // extendable tells whether a child of the block could become the head now. An engine that awaits a sync target can be
@@ -75,10 +77,15 @@ func (c *Controller) startBuild(ctx context.Context, attrs *derive.AttributesWit
 func (c *Controller) sealBuild(ctx context.Context, info eth.PayloadInfo, started time.Time) (*upstream.SealResult, error) {
 	job := c.state.job
 	if job == nil || job.info != info {
-		return nil, c.staleBuild("the block was cancelled, or is not the last one that was begun")
+		return nil, c.staleBuild("the block is not the last one that was begun")
 	}
 	if err := c.admitBuild(job.parent); err != nil {
 		return nil, err
+	}
+	if job.cancelled {
+		// The sequencer hears of no other head that it could begin anew on.
+		c.state.job = nil
+		return nil, fmt.Errorf("%w: it was cancelled", upstream.ErrSealExpired)
 	}
 	begin := c.clock.Now()
 	envelope, err := c.fetchBlock(ctx, info)
@@ -217,10 +224,10 @@ func (c *Controller) lost(err error) error {
 // failure to do so only leaves the engine working until it tires of it.
 func (c *Controller) cancelJob(ctx context.Context) {
 	job := c.state.job
-	if job == nil {
+	if job == nil || job.cancelled {
 		return
 	}
-	c.state.job = nil
+	job.cancelled = true
 	_, err := c.fetchBlock(ctx, job.info)
 	c.log.Info("Cancelled the making of a block", "payload_id", job.info.ID, "parent", job.parent, "err", err)
 }
@@ -228,7 +235,7 @@ func (c *Controller) cancelJob(ctx context.Context) {
 // runRecover answers a sequencer that cannot build on the head.
 func (c *Controller) runRecover(ctx context.Context) error {
 	c.cancelJob(ctx)
-	if _, err := c.rewind(ctx); err != nil {
+	if err := c.runRewind(ctx); err != nil {
 		return err
 	}
 	c.recovered(ctx)

@@ -192,23 +192,15 @@ func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
 	return heads, err
 }
 
-// runRewind walks back, if there is reason to.
+// runRewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe. A
+// sequencer goes on by the new head: to confirm a reset that it did not ask for would cost it a block time.
 func (c *Controller) runRewind(ctx context.Context) error {
-	moved, err := c.rewind(ctx)
-	if moved {
-		c.recovered(ctx)
-	}
-	return err
-}
-
-// rewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe.
-func (c *Controller) rewind(ctx context.Context) (moved bool, err error) {
 	if c.state.phase != PhaseFollowing {
-		return false, nil
+		return nil
 	}
 	head, floor := c.state.heads.Unsafe, c.state.heads.LocalSafe
 	if c.l1.Canonical(head.L1Origin) != follow.L1Mismatch || head.Number <= floor.Number {
-		return false, nil
+		return nil
 	}
 	// L1 origins grow along the chain, so the blocks that lost theirs are its end.
 	var failed error
@@ -218,15 +210,15 @@ func (c *Controller) rewind(ctx context.Context) (moved bool, err error) {
 	})
 	last, ok := c.ownBlock(ctx, floor.Number+uint64(lost), &failed)
 	if failed != nil || !ok {
-		return false, temporary(fmt.Errorf("find the newest block with a canonical L1 origin: %w", failed))
+		return temporary(fmt.Errorf("find the newest block with a canonical L1 origin: %w", failed))
 	}
 	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: last}, Labels: c.state.heads.Labels}
 	switch got, err := c.synchronize(ctx, want); got {
 	case answerValid:
 	case answerInconsistent:
-		return false, reset(err)
+		return reset(err)
 	default:
-		return false, temporary(fmt.Errorf("walk back to %s (%s): %w", last, got, err))
+		return temporary(fmt.Errorf("walk back to %s (%s): %w", last, got, err))
 	}
 	c.log.Warn("Walked back unsafe blocks whose L1 origin was reorged out", "old_unsafe", head, "unsafe", last,
 		"blocks", head.Number-last.Number)
@@ -236,7 +228,7 @@ func (c *Controller) rewind(ctx context.Context) (moved bool, err error) {
 	c.commit(want)
 	c.inbox.readopt()
 	c.post(KindInsert)
-	return true, nil
+	return nil
 }
 
 // ownBlock is a block of the own chain; ok is false, and the first failure kept, if the engine does not give it.

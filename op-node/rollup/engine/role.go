@@ -148,25 +148,28 @@ func (s *Sequencer) waiting() follow.Reason {
 
 // settle holds building, or lets it go on, by what waits after a task.
 func (s *Sequencer) settle(ctx context.Context, c *Controller) {
-	p := c.state.pending
+	p, heads := c.state.pending, c.state.heads
+	orphan := c.state.phase == PhaseFollowing && c.l1.Canonical(heads.Unsafe.L1Origin) == follow.L1Mismatch
 	obstacle := obstacleNone
 	switch {
 	case c.state.phase == PhaseSyncing:
 		obstacle = obstacleSync
 	case p != nil && p.target != nil:
 		obstacle = obstacleTarget
-	case c.l1.Canonical(c.state.heads.Unsafe.L1Origin) == follow.L1Mismatch:
+	case orphan && heads.Unsafe.Number > heads.LocalSafe.Number:
+		c.resume(KindRewind) // the block was begun before L1 left its origin
+	case orphan:
 		obstacle = obstacleOrphan
 	}
 	switch s.pause.update(c.clock.Now(), obstacle) {
 	case pauseBegan:
-		s.log.Warn("Building is held", "why", obstacle, "unsafe", c.state.heads.Unsafe, "local_safe", c.state.heads.LocalSafe)
+		s.log.Warn("Building is held", "why", obstacle, "unsafe", heads.Unsafe, "local_safe", heads.LocalSafe)
 		c.cancelJob(ctx)
 	case pauseEnded:
-		s.log.Info("Building goes on", "unsafe", c.state.heads.Unsafe)
+		s.log.Info("Building goes on", "unsafe", heads.Unsafe)
 		c.confirmReset()
 	case pauseLapsed:
-		s.log.Error("Building goes on without the chain of the source", "unsafe", c.state.heads.Unsafe,
+		s.log.Error("Building goes on without the chain of the source", "unsafe", heads.Unsafe,
 			"target", p.heads.Unsafe, "held", s.pause.patience)
 		c.report(Outcome{Case: c.state.outcome.Case, Reason: follow.ReorgUnresolved})
 		c.confirmReset()
@@ -201,8 +204,8 @@ const (
 	obstacleSync
 	// obstacleTarget: the engine answers SYNCING to a target off its head.
 	obstacleTarget
-	// obstacleOrphan: L1 left the origin of the head. Above local-safe it is walked back from there at once; how far the
-	// local-safe head itself goes back is for the source to say.
+	// obstacleOrphan: L1 left the origin of the head, which is the local-safe head. How far that goes back is for the source
+	// to say; from a head above it is walked back at once.
 	obstacleOrphan
 )
 

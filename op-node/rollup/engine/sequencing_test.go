@@ -297,7 +297,9 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 			b.sourceOn(b.chain.L1().Fork("r", 0), b.chain.Block(4))
 			require.Equal(t, b.chain.Block(4).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef)
 			require.Equal(t, b.chain.Block(5).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef, "the newest block with an origin")
-			require.Equal(t, "engine-reset-confirmed", last(b.heard.take()))
+			names := b.heard.take()
+			require.Contains(t, names, "engine-reset-confirmed")
+			require.Equal(t, "forkchoice-update", last(names), "so that the next block is not delayed")
 			_, err := b.build(b.chain.Block(5))
 			require.NoError(t, err)
 		})
@@ -336,6 +338,26 @@ func TestBuildingGoesOnWhenATargetIsRefused(t *testing.T) {
 		require.Equal(t, follow.EngineInvalid, b.c.Snapshot().Outcome.Reason)
 		_, err = b.build(b.chain.Block(5))
 		require.NoError(t, err)
+	})
+}
+
+// A block that was cancelled for a target that came to nothing is expired rather than stale: there is no other head to
+// hear of, and the sequencer would wait for one for ever.
+func TestCancelledForNothing(t *testing.T) {
+	onBench(t, 30*time.Second, func(b *bench) {
+		job, err := b.build(b.chain.Block(5))
+		require.NoError(t, err)
+		b.settle()
+		b.source(b.chain.L2().Fork("b", 3).Block(4))
+		require.Equal(t, 1, b.log.Log().Count(modelel.GetPayload), "it is cancelled")
+		b.odd.next(modelel.FCU, eth.ExecutionInvalid)
+		time.Sleep(time.Second) // a probe
+		synctest.Wait()
+		_, err = b.seal(job)
+		require.ErrorIs(t, err, upstream.ErrSealExpired)
+		_, err = b.seal(job)
+		require.ErrorIs(t, err, upstream.ErrStaleBuild)
+		require.NoError(t, b.process(b.sealed()))
 	})
 }
 

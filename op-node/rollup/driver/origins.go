@@ -12,6 +12,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/sequencing"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
@@ -89,11 +90,16 @@ func (o *originBlocks) OnEvent(ctx context.Context, ev event.Event) bool {
 		return false
 	}
 	if hash := x.UnsafeL2Head.L1Origin.Hash; !o.offered(hash) {
-		if fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent); fetch != before {
-			o.await(ctx, fetch)
-		}
+		o.prepare(ctx, hash)
 	}
 	return true
+}
+
+// prepare gets the L1 origin of a head, and waits a little for it.
+func (o *originBlocks) prepare(ctx context.Context, hash common.Hash) {
+	if fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent); fetch != before {
+		o.await(ctx, fetch)
+	}
 }
 
 // offered tells whether a block was, or is about to be, offered as next origin.
@@ -193,3 +199,21 @@ func (o *originBlocks) getCurrent(ctx context.Context, wanted eth.BlockID) (eth.
 
 // wait returns when all requests have ended, after ctx has.
 func (o *originBlocks) wait() { o.wg.Wait() }
+
+// originSelector chooses L1 origins that L1 has. Upstream's selector keeps the next one for as long as the head stays on
+// the one before: after an L1 reorg it would go on to offer what is gone.
+type originSelector struct {
+	*sequencing.L1OriginSelector
+	blocks *originBlocks
+}
+
+// FindL1Origin is the L1 origin of the block after a head.
+func (s *originSelector) FindL1Origin(ctx context.Context, head eth.L2BlockRef) (eth.L1BlockRef, error) {
+	origin, err := s.L1OriginSelector.FindL1Origin(ctx, head)
+	if err != nil && !errors.Is(err, sequencing.ErrNextL1OriginOrphaned) || !s.blocks.gone(origin) {
+		return origin, err
+	}
+	s.ResetOrigins()
+	s.blocks.prepare(ctx, head.L1Origin.Hash)
+	return s.L1OriginSelector.FindL1Origin(ctx, head)
+}

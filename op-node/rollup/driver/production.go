@@ -119,8 +119,8 @@ func (f *factory) role(quorum int) *engine.Sequencer {
 func (f *factory) producer(ctx context.Context, controller *engine.Controller) producer {
 	s := f.setup
 	blocks := newOriginBlocks(ctx, s.L1, f.l1, f.clock)
-	selector := sequencing.NewL1OriginSelector(ctx, f.log, f.cfg,
-		confdepth.NewConfDepth(s.L1Confs, func() eth.L1BlockRef { return f.l1.Refs().Head }, blocks))
+	selector := &originSelector{blocks: blocks, L1OriginSelector: sequencing.NewL1OriginSelector(ctx, f.log, f.cfg,
+		confdepth.NewConfDepth(s.L1Confs, func() eth.L1BlockRef { return f.l1.Refs().Head }, blocks))}
 	attributes := derive.NewFetchingAttributesBuilder(f.cfg, s.L1Chain, s.DependencySet, s.L1, s.L2)
 	sequencer := sequencing.NewSequencer(ctx, f.log, f.cfg, s.SealingDuration, attributes, selector, s.State, s.Conductor,
 		async.NewAsyncGossiper(ctx, s.Network, f.log, s.Metrics), s.Metrics, controller)
@@ -177,7 +177,7 @@ func work(ctx context.Context, sequencer *sequencing.Sequencer, events Drain, bl
 // resets does what the sequencer and the engine controller ask for by events.
 type resets struct {
 	controller *engine.Controller
-	selector   *sequencing.L1OriginSelector
+	selector   *originSelector
 }
 
 // OnEvent implements event.Deriver.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
@@ -54,6 +55,60 @@ func TestLightSequencerWaitsOutAnL1ReorgUnderTheSafeBlock(t *testing.T) {
 					require.Equal(s.t, s.l1.branch.Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %d", n)
 				}
 			})
+		})
+	}
+}
+
+// L1 leaves a fork at any moment of an L1 block. No block is made with an origin of that fork once the node knows, and
+// blocks do not stop.
+func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
+	for _, depth := range []uint64{1, 2, 3} {
+		for offset := time.Duration(0); offset < l1BlockTime; offset += 900 * time.Millisecond {
+			perform(t, func(s *stage) {
+				s.production.L1Confs = 1
+				s.boot()
+				stop := s.keepUp(25)
+				s.wait(5*time.Minute + offset)
+				stop()
+				begin := time.Now()
+				head := uint64(time.Since(s.start) / l1BlockTime)
+				s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1().Fork("r", head-depth) })
+				s.wait(time.Second) // to the next L1 head signal, at most
+				known := time.Now()
+				s.wait(40 * time.Second)
+				made := s.net.since(known)
+				require.NotEmpty(s.t, made, "depth %d, offset %s: %s", depth, offset, s)
+				for _, b := range made[1:] { // the first one may have been begun before
+					envelope, err := s.el.PayloadByHash(s.t.Context(), b.ref.Hash)
+					require.NoError(s.t, err)
+					ref, err := derive.PayloadToBlockRef(s.chain.RollupConfig(), envelope.ExecutionPayload)
+					require.NoError(s.t, err)
+					require.Equal(s.t, s.l1.branch.Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %s, depth %d, offset %s", ref, depth, offset)
+				}
+				require.LessOrEqual(s.t, s.counts.reorg("walk_back"), 1)
+				require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), blockTime+100*time.Millisecond, "depth %d, offset %s", depth, offset)
+				require.GreaterOrEqual(s.t, s.head().Time+2, uint64(time.Now().Unix()), "%s", s)
+			})
+		}
+	}
+}
+
+// L1 leaves the fork under the safe head, and comes back to it at once: a block that was begun is given up for nothing.
+func TestLightSequencerSurvivesAnL1ThatFlips(t *testing.T) {
+	for offset := time.Duration(0); offset < blockTime; offset += 130 * time.Millisecond {
+		perform(t, func(s *stage) {
+			s.boot()
+			stop := s.keepUp(0)
+			s.wait(100*time.Second + offset)
+			stop()
+			begin := time.Now()
+			fork := s.chain.L1().Fork("r", s.status().SafeL2.L1Origin.Number-1)
+			s.l1.set(func(l *l1Endpoint) { l.branch = fork })
+			s.wait(1100 * time.Millisecond)
+			s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1() })
+			s.wait(30 * time.Second)
+			require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), 2*blockTime, "offset %s", offset)
+			require.GreaterOrEqual(s.t, s.head().Time+4, uint64(time.Now().Unix()), "production has caught up: %s", s)
 		})
 	}
 }

@@ -292,7 +292,7 @@ func (d *Driver) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
 	d.controller.Rewind()
 	d.lookAgain()
 	for _, p := range d.pollers {
-		p.tell()
+		p.tell(change.Head.Number)
 	}
 }
 

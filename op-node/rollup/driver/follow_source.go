@@ -66,8 +66,8 @@ type poller struct {
 	reports  chan<- report
 	// gate tells whether an answer could be used.
 	gate func() bool
-	// heads gets a signal for each new L1 head.
-	heads chan struct{}
+	// heads gets the number of each new L1 head, or of the newest of several.
+	heads chan uint64
 
 	cadence  follow.Cadence
 	polledAt time.Time
@@ -87,7 +87,7 @@ func (d *Driver) newPoller(rank int, source Source) *poller {
 	}
 	return &poller{
 		source: source, rank: rank, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup), interval: d.cfg.PollInterval,
-		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan struct{}, 1), cadence: cadence,
+		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan uint64, 1), cadence: cadence,
 	}
 }
 
@@ -100,14 +100,14 @@ func (p *poller) run(ctx context.Context) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-p.heads:
+		case number := <-p.heads:
 			timer.Stop()
-			p.cadence = p.cadence.OnL1Head(p.clock.Now())
+			p.cadence = p.cadence.OnL1Head(p.clock.Now(), number)
 			continue
 		case <-timer.Ch():
 		}
 		if !p.gate() {
-			p.cadence = p.cadence.OnPoll(p.clock.Now(), false)
+			p.cadence = p.cadence.OnPoll(p.clock.Now(), follow.Answer{})
 			continue
 		}
 		r := p.poll(ctx)
@@ -129,12 +129,13 @@ func (p *poller) due(now time.Time) time.Time {
 	return p.polledAt.Add(wait - wait/20 + rand.N(wait/10+1))
 }
 
-// tell signals a new L1 head without waiting.
-func (p *poller) tell() {
+// tell passes on a new L1 head without waiting. It must be called from one goroutine.
+func (p *poller) tell(number uint64) {
 	select {
-	case p.heads <- struct{}{}:
+	case <-p.heads: // which was not heard yet, and is not the newest any more
 	default:
 	}
+	p.heads <- number
 }
 
 // poll asks the source once.
@@ -146,12 +147,14 @@ func (p *poller) poll(ctx context.Context) report {
 	}
 	r.took = p.clock.Since(start)
 	r.lineage = p.lineage
-	p.cadence = p.cadence.OnPoll(start, r.err == nil && digested(p.last, r.status))
+	answer := follow.Answer{Changed: r.err == nil && digested(p.last, r.status)}
 	if r.err != nil {
 		p.failures++
 	} else {
 		p.failures, p.last = 0, r.status
 	}
+	answer.CurrentL1 = p.last.CurrentL1.Number
+	p.cadence = p.cadence.OnPoll(start, answer)
 	p.polledAt = p.clock.Now()
 	return r
 }

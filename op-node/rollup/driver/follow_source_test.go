@@ -14,12 +14,12 @@ import (
 // spy is a cadence that notes what it is told.
 type spy struct{ changed *[]bool }
 
-func (s spy) OnL1Head(time.Time) follow.Cadence { return s }
+func (s spy) OnL1Head(time.Time, uint64) follow.Cadence { return s }
 
 func (s spy) OnRequest(time.Time) follow.Cadence { return s }
 
-func (s spy) OnPoll(_ time.Time, changed bool) follow.Cadence {
-	*s.changed = append(*s.changed, changed)
+func (s spy) OnPoll(_ time.Time, answer follow.Answer) follow.Cadence {
+	*s.changed = append(*s.changed, answer.Changed)
 	return s
 }
 

@@ -7,14 +7,22 @@ import (
 
 // Cadence decides when to poll one source. It is a value: every event returns the next one.
 type Cadence interface {
-	// OnL1Head tells of a new L1 head at a time.
-	OnL1Head(now time.Time) Cadence
-	// OnPoll tells that a poll was sent at a time, and whether its answer was another one than the last.
-	OnPoll(now time.Time, changed bool) Cadence
+	// OnL1Head tells of a new L1 head at a time, by its number.
+	OnL1Head(now time.Time, number uint64) Cadence
+	// OnPoll tells that a poll was sent at a time, and what came of it.
+	OnPoll(now time.Time, answer Answer) Cadence
 	// OnRequest tells that the source was asked for something else at a time, which counts like a poll.
 	OnRequest(now time.Time) Cadence
 	// Next is when to poll next. It may lie in the past: then poll at once.
 	Next(now time.Time) time.Time
+}
+
+// Answer is what a poll found.
+type Answer struct {
+	// Changed is whether it is another answer than the last one.
+	Changed bool
+	// CurrentL1 is the number of the newest L1 block that the source has digested; the last one known if the poll failed.
+	CurrentL1 uint64
 }
 
 // Every is the cadence of a fixed interval.
@@ -25,9 +33,9 @@ type fixed struct {
 	last     time.Time
 }
 
-func (f fixed) OnL1Head(time.Time) Cadence { return f }
+func (f fixed) OnL1Head(time.Time, uint64) Cadence { return f }
 
-func (f fixed) OnPoll(now time.Time, _ bool) Cadence { f.last = now; return f }
+func (f fixed) OnPoll(now time.Time, _ Answer) Cadence { f.last = now; return f }
 
 func (f fixed) OnRequest(time.Time) Cadence { return f }
 
@@ -45,14 +53,16 @@ const (
 	minGap = 80 * time.Millisecond
 	// maxSilent is after how many heads without a change nothing more is learned: the source stalls.
 	maxSilent = 3
+	// maxMissed is after how many heads in a row that a source did not reach it is taken to stay behind by so many.
+	maxMissed = 4
 	// doubtCredit and trustCredit are the credit that a look for the rest of a change takes after a first poll: the less,
 	// the more the L1 blocks to come bring in. With trust in the aim it can be left out, in doubt it is only put off.
 	doubtCredit, trustCredit = 5, 6.5
 )
 
 // Clocked is the cadence that L1 gives: safe heads move when the source digests an L1 block, so it polls at the delay
-// after each new L1 head after which that source has usually digested it, then in a short burst until it shows a change,
-// and then until it shows no more of it: a source digests in steps, current_l1 first and the safe blocks one by one.
+// after each new L1 head after which that source has usually digested it, then in a short burst until current_l1 shows
+// that it has begun to, and then until it shows no more changes: the safe blocks come one by one after current_l1.
 // What is left of the budget goes to a slow keep-alive, which also serves when L1 is silent.
 //
 // The budget is one poll per period on average; up to eight polls can be saved up. All first polls come later by the
@@ -69,64 +79,111 @@ type clocked struct {
 	// aim is the delay after an L1 head that is tried, proven the one with which a change was last seen.
 	aim, proven aim
 
-	// lastHead is the newest L1 head, headGap the usual time between two.
+	// number is that of the newest L1 head, lastHead when it came, headGap the usual time between two.
+	number   uint64
 	lastHead time.Time
 	headGap  time.Duration
-	// waiting is whether a change is still expected for lastHead, polls how often it was asked for.
+	// current is what the source has digested, behind how many blocks it usually stays behind the head: what it is set up
+	// to wait for. nearest is the smallest distance since the last head that it reached, missed the heads since.
+	current, behind uint64
+	nearest         uint64
+	missed          int
+	// waiting is whether the source is still expected to reach the head, polls how often it was asked since.
 	waiting bool
 	polls   int
-	// changes counts the changes seen in a row for lastHead. After one of them settling means to look for more.
+	// changes counts the changes in a row since the source reached the head. After one of them settling means to look for more.
 	changes  int
 	settling bool
-	// judged is whether it is known if the first poll for lastHead came too early; answered, whether a poll found a change.
-	judged, answered bool
+	// judged is whether it is known if the first poll for the head came too early, reached whether a poll found it reached.
+	judged, reached bool
 	// silent counts the heads since the last change.
 	silent int
 }
 
-// OnL1Head starts the wait for the change that the head brings.
-func (c clocked) OnL1Head(now time.Time) Cadence {
+// OnL1Head starts the wait for the source to digest the head.
+func (c clocked) OnL1Head(now time.Time, number uint64) Cadence {
 	if gap := now.Sub(c.lastHead); !c.lastHead.IsZero() {
 		if c.headGap == 0 {
 			c.headGap = gap
 		}
 		c.headGap += (gap - c.headGap) / 8
+		c = c.concludeHead()
 	}
-	if c.answered {
-		c = c.judge(false)
-	}
-	c.lastHead, c.waiting, c.polls = now, true, 0
-	c.changes, c.settling, c.judged, c.answered = 0, false, false, false
+	ahead := number > c.number && c.current+c.behind >= number
+	c.number, c.lastHead, c.waiting, c.polls = number, now, !ahead, 0
+	c.changes, c.judged, c.reached = 0, false, ahead
+	c.settling = c.settling && ahead
 	if c.silent++; c.silent > maxSilent {
 		c.aim = c.proven
 	}
 	return c
 }
 
-// OnPoll spends credit and learns.
-func (c clocked) OnPoll(now time.Time, changed bool) Cadence {
-	c.credit = c.credit.spend(now)
-	c.last = now
-	if c.waiting {
-		c.polls++
+// concludeHead learns from the wait for the last head.
+func (c clocked) concludeHead() clocked {
+	if c.reached {
+		c.missed = 0
+		return c.judge(false)
 	}
-	switch first := c.waiting && c.polls == 1; {
-	case first && changed:
-		// The next poll tells whether that was all.
-	case changed:
-		c = c.judge(true)
-	case first && c.silent <= maxSilent:
+	if c.last.Sub(c.lastHead) < c.headGap/2 {
+		return c // it was not looked for late enough to tell
+	}
+	distance := c.number - min(c.current, c.number)
+	if c.missed == 0 || distance < c.nearest {
+		c.nearest = distance
+	}
+	if c.missed++; c.missed >= maxMissed && c.silent <= maxSilent {
+		c.behind, c.missed, c.aim = c.nearest, 0, c.proven
+	}
+	return c
+}
+
+// OnPoll spends credit and learns.
+func (c clocked) OnPoll(now time.Time, answer Answer) Cadence {
+	c.credit = c.credit.spend(now)
+	c.last, c.current = now, answer.CurrentL1
+	if answer.Changed {
+		c.silent = 0
+	}
+	if c.waiting {
+		return c.onPollWaiting(now, answer)
+	}
+	switch {
+	case answer.Changed:
 		c = c.judge(true)
 	case c.settling:
 		c = c.judge(false)
 	}
+	return c.settleAfter(answer.Changed)
+}
+
+// onPollWaiting looks for the head in an answer.
+func (c clocked) onPollWaiting(now time.Time, answer Answer) clocked {
+	c.polls++
+	if answer.Changed && c.current+c.behind >= c.number {
+		c.waiting, c.reached, c.proven = false, true, c.aim
+		if c.current+c.behind > c.number {
+			c.behind = c.number - min(c.current, c.number)
+		}
+		if c.polls > 1 {
+			c = c.judge(true)
+		}
+		return c.settleAfter(true) // whose outcome tells whether the first poll found all of it
+	}
+	if c.polls == 1 && c.silent <= maxSilent {
+		c = c.judge(true)
+	}
+	c.waiting = now.Sub(c.lastHead) < c.patience()
+	return c
+}
+
+// settleAfter decides whether to look for more after an answer.
+func (c clocked) settleAfter(changed bool) clocked {
 	if !changed {
 		c.changes, c.settling = 0, false
-		c.waiting = c.waiting && now.Sub(c.lastHead) < c.patience()
 		return c
 	}
 	c.changes++
-	c.waiting, c.answered, c.silent, c.proven = false, true, 0, c.aim
 	c.settling = c.aim.early || c.credit.amount >= trustCredit-c.pollsPerHead()
 	return c
 }
@@ -149,7 +206,7 @@ func (c clocked) judge(early bool) clocked {
 // pollsPerHead is how many polls the budget has for one L1 head.
 func (c clocked) pollsPerHead() float64 { return float64(c.headGap) / float64(c.period) }
 
-// patience is how long after an L1 head a change is still expected: until about the next one.
+// patience is how long after an L1 head the source is expected to reach it: until about the next one.
 func (c clocked) patience() time.Duration {
 	if c.headGap > 0 {
 		return min(c.headGap, 4*c.period)

@@ -13,6 +13,8 @@ type episode struct {
 	c    Cadence
 	now  time.Time
 	head time.Time
+	// number is that of the L1 head, current what the source has digested.
+	number, current uint64
 }
 
 const episodePeriod, episodeL1 = 4 * time.Second, 12 * time.Second
@@ -34,13 +36,21 @@ func (e *episode) l1Head() {
 		e.now = latest(e.now, e.head.Add(episodeL1))
 	}
 	e.head = e.now
-	e.c = e.c.OnL1Head(e.now)
+	e.number++
+	e.c = e.c.OnL1Head(e.now, e.number)
 }
 
-// poll waits for the next poll and answers it.
+// poll waits for the next poll and answers it; a change means that the source has digested the head.
 func (e *episode) poll(changed bool) {
+	if changed {
+		e.current = e.number
+	}
+	e.answer(Answer{Changed: changed, CurrentL1: e.current})
+}
+
+func (e *episode) answer(answer Answer) {
 	e.now = latest(e.now, e.c.Next(e.now))
-	e.c = e.c.OnPoll(e.now, changed)
+	e.c = e.c.OnPoll(e.now, answer)
 }
 
 // next is how long the next poll is away.

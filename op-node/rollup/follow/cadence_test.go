@@ -19,6 +19,7 @@ type sourceDay struct {
 	headSeen func(*rand.Rand) time.Duration // how late the node hears of an L1 head
 	delay    func(*rand.Rand) time.Duration // until the source has moved current_l1
 	stall    func(at time.Duration) bool    // whether the source digests nothing at that time
+	confs    uint64                         // how many blocks the source stays behind L1
 
 	// The blocks of batches become safe one by one, each a step later. Not every L1 block has batches.
 	blocks     int
@@ -30,15 +31,16 @@ type sourceDay struct {
 
 // happening is what happens at a time: an L1 head is seen, the source changes, or it is asked for something else.
 type happening struct {
-	at   time.Time
-	what what
+	at     time.Time
+	what   what
+	number uint64
 }
 
 type what int
 
 const (
-	headIsSeen what = iota
-	currentL1Moves
+	headIsSeen     what = iota
+	currentL1Moves      // to the number
 	blockIsSafe
 	batchIsSafe // with its last block
 	sourceIsAsked
@@ -46,18 +48,19 @@ const (
 
 func (d sourceDay) happenings(rng *rand.Rand, start time.Time) []happening {
 	var all []happening
-	free := start
+	free, number := start, uint64(100)
 	for i := 1; time.Duration(i)*d.l1 < d.length; i++ {
 		if rng.Float64() < d.missed {
 			continue
 		}
 		block := start.Add(time.Duration(i)*d.l1 + time.Duration(rng.Float64()*float64(d.late)))
-		all = append(all, happening{block.Add(d.headSeen(rng)), headIsSeen})
+		number++
+		all = append(all, happening{block.Add(d.headSeen(rng)), headIsSeen, number})
 		if d.stall != nil && d.stall(block.Sub(start)) {
 			continue
 		}
 		free = latest(free, block.Add(d.delay(rng)))
-		all = append(all, happening{free, currentL1Moves})
+		all = append(all, happening{free, currentL1Moves, number - d.confs})
 		if i%d.batchEvery != 0 {
 			continue
 		}
@@ -67,11 +70,11 @@ func (d sourceDay) happenings(rng *rand.Rand, start time.Time) []happening {
 			if n == d.blocks {
 				what = batchIsSafe
 			}
-			all = append(all, happening{free, what})
+			all = append(all, happening{free, what, 0})
 		}
 	}
 	for at := start; at.Before(start.Add(d.length)); at = at.Add(d.introduced) {
-		all = append(all, happening{at, sourceIsAsked})
+		all = append(all, happening{at, sourceIsAsked, 0})
 	}
 	slices.SortStableFunc(all, func(a, b happening) int { return a.at.Compare(b.at) })
 	return all
@@ -92,7 +95,7 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 	start := time.Unix(1_700_000_000, 0)
 	var result dayResult
 	var waiting []time.Time
-	requests, changed, now := 0, false, start
+	requests, answer, now := 0, Answer{}, start
 	for _, h := range d.happenings(rand.New(rand.NewSource(seed)), start) {
 		for {
 			next := latest(c.Next(now), now)
@@ -103,22 +106,24 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 			for _, since := range waiting {
 				result.lags = append(result.lags, next.Sub(since))
 			}
-			c = c.OnPoll(next, changed)
-			waiting, changed = nil, false
+			c = c.OnPoll(next, answer)
+			waiting, answer.Changed = nil, false
 			now = next.Add(time.Millisecond) // the round trip
 		}
 		now = latest(now, h.at)
 		switch h.what {
 		case headIsSeen:
-			c = c.OnL1Head(now)
+			c = c.OnL1Head(now, h.number)
 		case sourceIsAsked:
 			c = c.OnRequest(now)
 			requests++
 		case batchIsSafe:
 			waiting = append(waiting, h.at)
-			changed = true
-		default:
-			changed = true
+			answer.Changed = true
+		case blockIsSafe:
+			answer.Changed = true
+		case currentL1Moves:
+			answer = Answer{Changed: true, CurrentL1: h.number}
 		}
 	}
 	result.perMinute = float64(requests) / d.length.Minutes()
@@ -182,7 +187,7 @@ func TestCadenceOverADay(t *testing.T) {
 		"mainnet, jittery source":  {mainnet(around(time.Second, 500*time.Millisecond)), 2 * time.Second, .5, .6},
 		"mainnet, busy":            {mainnet(busy(usual)), 2 * time.Second, .25, .5},
 		"mainnet, blocks of 1 s":   {mainnet(usual), time.Second, .25, .5},
-		"mainnet, blocks of 1/4 s": {mainnet(usual), time.Second / 4, .75, .9},
+		"mainnet, blocks of 1/4 s": {mainnet(usual), time.Second / 4, .8, 1},
 		"mainnet, source stalls an hour in six": {mainnet(usual).with(func(d *sourceDay) {
 			d.stall = func(at time.Duration) bool { return at%(6*time.Hour) < time.Hour }
 		}), 2 * time.Second, .25, .5},
@@ -194,7 +199,9 @@ func TestCadenceOverADay(t *testing.T) {
 		"devnet, slow steps": {devnet(4*time.Second, 2*time.Second, quick).with(func(d *sourceDay) {
 			d.step = around(40*time.Millisecond, 20*time.Millisecond)
 		}), time.Second, .25, .5},
-		"devnet, L1 2 s, L2 1 s": {devnet(2*time.Second, 0, quick), time.Second, .25, 1.1},
+		"mainnet, source waits for confirmations": {mainnet(usual).with(func(d *sourceDay) { d.confs = 4 }), 2 * time.Second, .25, .5},
+		"devnet, L1 2 s, L2 1 s, slow":            {devnet(2*time.Second, 0, around(700*time.Millisecond, 50*time.Millisecond)), time.Second, .25, 1.2},
+		"devnet, L1 2 s, L2 1 s":                  {devnet(2*time.Second, 0, quick), time.Second, .25, 1.1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			period := 2 * c.blockTime
@@ -216,7 +223,7 @@ func TestCadenceWithoutL1(t *testing.T) {
 	now, polls := start, 0
 	require.Equal(t, start, c.Next(start), "the first poll goes out at once")
 	for now.Before(start.Add(time.Hour)) {
-		c = c.OnPoll(now, false)
+		c = c.OnPoll(now, Answer{})
 		now = c.Next(now)
 		polls++
 	}
@@ -227,6 +234,6 @@ func TestCadenceFixed(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	c := Every(5 * time.Second)
 	require.Equal(t, start, c.Next(start))
-	c = c.OnPoll(start, true).OnL1Head(start.Add(time.Second))
+	c = c.OnPoll(start, Answer{Changed: true}).OnL1Head(start.Add(time.Second), 1)
 	require.Equal(t, start.Add(5*time.Second), c.Next(start.Add(time.Second)), "L1 does not matter")
 }

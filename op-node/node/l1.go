@@ -37,7 +37,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 	c := n.cfg.L1
 	opts := []client.RPCOption{
 		client.WithDialAttempts(dialAttempts),
-		client.WithHttpPollInterval(c.HTTPPollInterval),
+		client.WithHttpPollInterval(0), // l1HeadPoll does it
 		client.WithRPCRecorder(n.metrics.NewRecorder("l1")),
 	}
 	if c.RateLimit != 0 {
@@ -67,7 +67,12 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 
 // watchL1 keeps the driver informed of the L1's head, safe and finalized block.
 func (n *Node) watchL1() {
-	n.cleanups.addFunc("L1 head subscription", background(n.watchL1Head))
+	if pushes(n.cfg.L1.URL) {
+		n.cleanups.addFunc("L1 head subscription", background(n.watchL1Head))
+	} else {
+		poll := &l1HeadPoll{ask: n.askL1Head, tell: n.stack.driver.OnL1Head, interval: n.cfg.L1.HTTPPollInterval, clock: n.clock, log: n.log}
+		n.cleanups.addFunc("polling of the L1 head", background(poll.run))
+	}
 	for _, watch := range []struct {
 		label eth.BlockLabel
 		tell  eth.HeadSignalFn
@@ -82,8 +87,7 @@ func (n *Node) watchL1() {
 
 // watchL1Head asks for the head once, because a subscription only tells of the next one, and then stays subscribed.
 func (n *Node) watchL1Head(ctx context.Context) {
-	first := &l1Poll{source: n.l1, label: eth.Unsafe}
-	if ref, err := first.ask(ctx); err == nil {
+	if ref, err := n.askL1Head(ctx); err == nil {
 		n.stack.driver.OnL1Head(ctx, ref)
 	} else if ctx.Err() == nil {
 		n.log.Warn("failed to fetch the L1 head", "err", err)
@@ -102,6 +106,10 @@ func (n *Node) watchL1Head(ctx context.Context) {
 		}
 	case <-ctx.Done():
 	}
+}
+
+func (n *Node) askL1Head(ctx context.Context) (eth.L1BlockRef, error) {
+	return (&l1Poll{source: n.l1, label: eth.Unsafe}).ask(ctx)
 }
 
 // l1Poll asks for a labelled L1 block at an interval, beginning at once.

@@ -51,7 +51,7 @@ const (
 	oldAge = 11
 	// minGap is the shortest time between two polls.
 	minGap = 80 * time.Millisecond
-	// maxSilent is after how many heads without a change nothing more is learned: the source stalls.
+	// maxSilent is after how many heads without a change nothing is learned from them: the source stalls.
 	maxSilent = 3
 	// maxMissed is after how many heads in a row that a source did not reach it is taken to stay behind by so many.
 	maxMissed = 4
@@ -84,9 +84,8 @@ type clocked struct {
 	lastHead time.Time
 	headGap  time.Duration
 	// current is what the source has digested, behind how many blocks it usually stays behind the head: what it is set up
-	// to wait for. nearest is the smallest distance since the last head that it reached, missed the heads since.
+	// to wait for, missed how many heads in a row it did not reach.
 	current, behind uint64
-	nearest         uint64
 	missed          int
 	// waiting is whether the source is still expected to reach the head, polls how often it was asked since.
 	waiting bool
@@ -128,12 +127,8 @@ func (c clocked) concludeHead() clocked {
 	if c.last.Sub(c.lastHead) < c.headGap/2 {
 		return c // it was not looked for late enough to tell
 	}
-	distance := c.number - min(c.current, c.number)
-	if c.missed == 0 || distance < c.nearest {
-		c.nearest = distance
-	}
-	if c.missed++; c.missed >= maxMissed && c.silent <= maxSilent {
-		c.behind, c.missed, c.aim = c.nearest, 0, c.proven
+	if c.missed++; c.missed >= maxMissed {
+		c.behind, c.missed, c.aim = c.distance(), 0, c.proven
 	}
 	return c
 }
@@ -146,7 +141,7 @@ func (c clocked) OnPoll(now time.Time, answer Answer) Cadence {
 		c.silent = 0
 	}
 	if c.waiting {
-		return c.onPollWaiting(now, answer)
+		return c.onPollWaiting(answer)
 	}
 	switch {
 	case answer.Changed:
@@ -158,23 +153,14 @@ func (c clocked) OnPoll(now time.Time, answer Answer) Cadence {
 }
 
 // onPollWaiting looks for the head in an answer.
-func (c clocked) onPollWaiting(now time.Time, answer Answer) clocked {
+func (c clocked) onPollWaiting(answer Answer) clocked {
 	c.polls++
 	if answer.Changed && c.current+c.behind >= c.number {
 		c.waiting, c.reached, c.proven = false, true, c.aim
-		if c.current+c.behind > c.number {
-			c.behind = c.number - min(c.current, c.number)
-		}
-		if c.polls > 1 {
-			c = c.judge(true)
-		}
+		c.behind = min(c.behind, c.distance())
 		return c.settleAfter(true) // whose outcome tells whether the first poll found all of it
 	}
-	if c.polls == 1 && c.silent <= maxSilent {
-		c = c.judge(true)
-	}
-	c.waiting = now.Sub(c.lastHead) < c.patience()
-	return c
+	return c.judge(true)
 }
 
 // settleAfter decides whether to look for more after an answer.
@@ -194,10 +180,13 @@ func (c clocked) OnRequest(now time.Time) Cadence {
 	return c
 }
 
+// distance is by how many blocks the source is behind the head.
+func (c clocked) distance() uint64 { return c.number - min(c.current, c.number) }
+
 // judge moves the aim, once for every head.
 func (c clocked) judge(early bool) clocked {
 	if !c.judged {
-		c.aim = c.aim.learn(early, c.pollsPerHead(), c.period, c.patience())
+		c.aim = c.aim.learn(early, c.pollsPerHead(), c.period, min(c.headGap, 4*c.period))
 		c.judged = true
 	}
 	return c
@@ -205,14 +194,6 @@ func (c clocked) judge(early bool) clocked {
 
 // pollsPerHead is how many polls the budget has for one L1 head.
 func (c clocked) pollsPerHead() float64 { return float64(c.headGap) / float64(c.period) }
-
-// patience is how long after an L1 head the source is expected to reach it: until about the next one.
-func (c clocked) patience() time.Duration {
-	if c.headGap > 0 {
-		return min(c.headGap, 4*c.period)
-	}
-	return c.period
-}
 
 // Next is never without credit.
 func (c clocked) Next(now time.Time) time.Time {

@@ -115,6 +115,77 @@ func TestCadenceSettles(t *testing.T) {
 	})
 }
 
+func TestCadenceKnowsWhatIsWaitedFor(t *testing.T) {
+	t.Run("the source saw L1 first", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(true)
+		e.poll(false)
+		e.current = e.number + 1
+		e.answer(Answer{Changed: true, CurrentL1: e.current})
+		settling := e.next()
+		require.LessOrEqual(t, settling, episodePeriod/4)
+		last := e.now
+		e.l1Head()
+		require.Equal(t, last.Add(settling), e.c.Next(e.now), "it has that head already, but for the rest of it")
+		e.poll(false)
+		require.GreaterOrEqual(t, e.next(), episodePeriod)
+	})
+	t.Run("another block of that number", func(t *testing.T) {
+		e := newEpisode(t)
+		e.poll(true)
+		e.poll(false)
+		e.now = e.now.Add(time.Second)
+		e.c = e.c.OnL1Head(e.now, e.number)
+		require.Less(t, e.next(), time.Second)
+		e.poll(false)
+		require.Equal(t, minGap, e.next(), "the number alone is not it")
+	})
+	t.Run("an older block", func(t *testing.T) {
+		e := newEpisode(t)
+		e.answer(Answer{Changed: true, CurrentL1: e.number - 1})
+		require.Equal(t, minGap, e.next())
+		e.poll(true)
+		require.Equal(t, episodePeriod/8, e.next())
+	})
+	t.Run("a source that stays behind", func(t *testing.T) {
+		e := newEpisode(t)
+		// follow answers all polls for a head, and tells when the first was.
+		follow := func(behind uint64) time.Duration {
+			e.l1Head()
+			first := e.next()
+			for e.now.Before(e.head.Add(episodeL1 * 2 / 3)) {
+				before := e.current
+				e.current = e.number - behind
+				e.answer(Answer{Changed: e.current != before, CurrentL1: e.current})
+			}
+			return first
+		}
+		usual := follow(0)
+		for range maxMissed + 1 {
+			follow(4)
+		}
+		require.InDelta(t, usual, follow(4), float64(50*time.Millisecond), "it is not taken for slow")
+		e.l1Head()
+		e.answer(Answer{Changed: true, CurrentL1: e.number - 4})
+		require.Greater(t, e.next(), minGap, "this is all that it will have")
+		for range 3 {
+			follow(0)
+		}
+		e.l1Head()
+		e.answer(Answer{Changed: true, CurrentL1: e.number - 4})
+		require.Equal(t, minGap, e.next(), "now it would have more")
+		e.poll(true)
+		for range maxMissed {
+			follow(0)
+			follow(1)
+		}
+		e.now = e.now.Add(time.Minute) // for credit
+		e.l1Head()
+		e.answer(Answer{Changed: true, CurrentL1: e.number - 1})
+		require.Equal(t, minGap, e.next(), "a miss now and then is none")
+	})
+}
+
 // A source that stalls does not teach that it is slow.
 func TestCadenceForgetsAStall(t *testing.T) {
 	e := newEpisode(t)

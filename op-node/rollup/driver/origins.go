@@ -9,6 +9,7 @@ import (
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
@@ -43,8 +44,14 @@ type originBlocks struct {
 	mu sync.Mutex
 	// next and current are the newest attempts to get the next origin, by number, and the one of the head, by hash.
 	next, current *originFetch
-	wg            sync.WaitGroup
+	// known are the newest blocks that were got either way. When overdue blocks are made, the origin selector is asked
+	// about heads on both sides of a change of origins in quick succession: what it had it must not have to wait for.
+	known lru.BasicLRU[common.Hash, eth.L1BlockRef]
+	wg    sync.WaitGroup
 }
+
+// knownOrigins is how many L1 blocks are remembered.
+const knownOrigins = 16
 
 // originFetch is an attempt to get one block. ref and err may be read when done is closed.
 type originFetch struct {
@@ -56,7 +63,8 @@ type originFetch struct {
 
 // newOriginBlocks offers the blocks of an L1 client. Requests end with ctx; wait for that with wait.
 func newOriginBlocks(ctx context.Context, l1 derive.L1Fetcher, view l1View, clk clock.Clock) *originBlocks {
-	return &originBlocks{L1Fetcher: l1, view: view, clock: clk, ctx: ctx}
+	return &originBlocks{L1Fetcher: l1, view: view, clock: clk, ctx: ctx,
+		known: lru.NewBasicLRU[common.Hash, eth.L1BlockRef](knownOrigins)}
 }
 
 // L1BlockRefByNumber returns a canonical L1 block. It is ethereum.NotFound above the head of the own view.
@@ -89,38 +97,39 @@ func (o *originBlocks) OnEvent(ctx context.Context, ev event.Event) bool {
 	if !ok {
 		return false
 	}
-	if hash := x.UnsafeL2Head.L1Origin.Hash; !o.offered(hash) {
-		o.prepare(ctx, hash)
-	}
+	o.prepare(ctx, x.UnsafeL2Head.L1Origin.Hash)
 	return true
 }
 
-// prepare gets the L1 origin of a head, and waits a little for it.
+// prepare gets the L1 origin of a head, if it is not known, and waits a little for it.
 func (o *originBlocks) prepare(ctx context.Context, hash common.Hash) {
+	if _, known := o.recall(hash); known {
+		return
+	}
 	if fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent); fetch != before {
 		o.await(ctx, fetch)
 	}
 }
 
-// offered tells whether a block was, or is about to be, offered as next origin.
-func (o *originBlocks) offered(hash common.Hash) bool {
+// recall returns a block that was got lately.
+func (o *originBlocks) recall(hash common.Hash) (eth.L1BlockRef, bool) {
 	o.mu.Lock()
-	next := o.next
-	o.mu.Unlock()
-	if next == nil {
-		return false
-	}
-	select {
-	case <-next.done:
-		return next.err == nil && next.ref.Hash == hash
-	default:
-		return false
-	}
+	defer o.mu.Unlock()
+	return o.known.Get(hash)
+}
+
+func (o *originBlocks) remember(ref eth.L1BlockRef) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known.Add(ref.Hash, ref)
 }
 
 // L1BlockRefByHash returns an L1 block, canonical or not. It does not wait at all: the origin selector asks with its lock
 // held, which the making of blocks waits for.
 func (o *originBlocks) L1BlockRefByHash(_ context.Context, hash common.Hash) (eth.L1BlockRef, error) {
+	if ref, ok := o.recall(hash); ok {
+		return ref, nil
+	}
 	fetch, before := o.fetch(&o.current, eth.BlockID{Hash: hash}, o.getCurrent)
 	return fetch.outcome(before)
 }
@@ -155,7 +164,9 @@ func (o *originBlocks) fetch(slot **originFetch, wanted eth.BlockID, get func(co
 		defer close(now.done)
 		ctx, cancel := context.WithTimeout(o.ctx, originTimeout)
 		defer cancel()
-		now.ref, now.err = get(ctx, wanted)
+		if now.ref, now.err = get(ctx, wanted); now.err == nil {
+			o.remember(now.ref)
+		}
 	})
 	return now, before
 }

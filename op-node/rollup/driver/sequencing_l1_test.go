@@ -28,10 +28,20 @@ type l1Endpoint struct {
 	kept  map[common.Hash]bool
 }
 
+// l1Timeout is when the client gives a call up: before the node does, so that it is not left to chance who does.
+const l1Timeout = 9700 * time.Millisecond
+
 func (l *l1Endpoint) set(change func(*l1Endpoint)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(l)
+}
+
+// has tells whether a block is canonical.
+func (l *l1Endpoint) has(id eth.BlockID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.branch.Block(id.Number).ID() == id
 }
 
 // call waits as a call does, and returns the branch and the head to answer from.
@@ -42,7 +52,7 @@ func (l *l1Endpoint) call(ctx context.Context) (*modelel.L1Branch, uint64, error
 	if stalled {
 		delay = time.Hour
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, l1Timeout)
 	defer cancel()
 	select {
 	case <-ctx.Done():

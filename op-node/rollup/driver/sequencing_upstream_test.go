@@ -93,6 +93,37 @@ type upstreamMetrics struct {
 
 func (upstreamMetrics) RecordL1RequestTime(string, time.Duration) {}
 
+// diverge lets a light sequencer make 40 blocks of which 12 are safe, and replaces those above 14.
+func (s *stage) diverge() (target []modelel.Block) {
+	s.source.derives(0, 0)
+	s.until(2*time.Minute, "40 blocks", func() bool { return s.head().Number >= 40 })
+	s.source.derives(12, 6)
+	s.until(time.Minute, "safe blocks", func() bool { return s.status().SafeL2.Number == 12 })
+	return s.replace(s.own(14), 10, "replaced")
+}
+
+// watchLocalSafe notes the lowest local-safe head from now on, of the status and of the engine's label.
+func (s *stage) watchLocalSafe() (lowest func() uint64) {
+	low := s.status().LocalSafeL2.Number
+	done := make(chan struct{})
+	s.t.Cleanup(func() { <-done })
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if st, err := s.node.SyncStatus(ctx); err == nil {
+				low = min(low, st.LocalSafeL2.Number, s.el.Heads().Safe.Number)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	return func() uint64 {
+		cancel()
+		<-done
+		return low
+	}
+}
+
 // divergence is how a light sequencer got through one.
 type divergence struct {
 	converged   bool

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/log"
 
 	opmetrics "github.com/ethereum-optimism/optimism/op-node/metrics"
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
@@ -34,16 +35,23 @@ type stage struct {
 	chain  *modelel.Chain
 	el     *modelel.EL
 	engine *modelel.Faulty
+	// front is the engine as the node sees it.
+	front  modelel.Engine
 	l1     *l1Endpoint
 	source *sourceActor
 	net    *publications
 	counts *counters
 	leader conductor.SequencerConductor
 	state  *sequencerState
+	log    log.Logger
 	node   lightNode
-	start  time.Time
+	// eventDelay is how long the events of production take.
+	eventDelay time.Duration
+	// stop ends the node.
+	stop  func()
+	start time.Time
 
-	// production is adjusted by a test before boot.
+	// production and config are adjusted by a test before boot.
 	production driver.Production
 	config     driver.Config
 }
@@ -72,7 +80,8 @@ func perform(t *testing.T, story func(s *stage)) {
 
 func newStage(t *testing.T, opts ...modelel.Option) *stage {
 	s := &stage{t: t, chain: modelel.NewChain(), start: time.Now(), net: new(publications),
-		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState)}
+		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState),
+		log: testlog.Logger(t, slog.LevelError+1)}
 	s.reopen(opts...)
 	s.l1 = &l1Endpoint{branch: s.chain.L1(), start: s.start, kept: make(map[common.Hash]bool)}
 	s.source = &sourceActor{s: s}
@@ -84,24 +93,24 @@ func newStage(t *testing.T, opts ...modelel.Option) *stage {
 func (s *stage) reopen(opts ...modelel.Option) {
 	s.el = s.chain.NewEL(opts...)
 	s.engine = modelel.NewFaulty(s.el)
+	s.front = s.engine
 }
 
 // boot starts our light sequencer, and L1.
 func (s *stage) boot() *driver.Driver {
-	logger := testlog.Logger(s.t, slog.LevelError+1)
-	view, err := l1chain.New(l1chain.Config{}, s.l1, logger, l1chain.NullMetrics{}, clock.SystemClock)
+	view, err := l1chain.New(l1chain.Config{}, s.l1, s.log, l1chain.NullMetrics{}, clock.SystemClock)
 	require.NoError(s.t, err)
 	events := newEvents(s.t)
 	p := s.production
 	p.L1Chain, p.L1, p.L2 = s.chain.L1ChainConfig(), s.l1, s.el
 	p.Network, p.Conductor, p.State, p.Metrics = s.net, s.leader, s.state, s.counts
-	p.Events, p.Drain = events.Sys, events.exec
+	p.Events, p.Drain = events.Sys, slowDrain{events.exec, s.eventDelay}
 	list := []driver.Source{s.source}
 	for i := 1; i < s.config.Quorum; i++ {
 		list = append(list, &sourceActor{s: s, twin: s.source, index: i})
 	}
 	d, err := driver.New(s.config, driver.Deps{
-		Engine: s.engine, L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: logger,
+		Engine: s.front, L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: s.log,
 		Fatal: func(err error) { s.t.Errorf("fatal: %v", err) }, Production: &p,
 	})
 	require.NoError(s.t, err)
@@ -129,12 +138,12 @@ func (s *stage) run(node lightNode) {
 			}
 		}
 	})
-	stop := sync.OnceFunc(func() {
+	s.stop = sync.OnceFunc(func() {
 		cancel()
 		beat.Wait()
 		require.NoError(s.t, node.Close())
 	})
-	s.t.Cleanup(stop)
+	s.t.Cleanup(s.stop)
 }
 
 // wait lets time pass, and what happens in it happen.
@@ -184,16 +193,19 @@ func (s *stage) onChain(ref eth.L2BlockRef) bool {
 	return err == nil && have == ref
 }
 
-// replace makes another version of the chain above a block that is shared, of so many blocks with the origins of the
-// own ones.
-func (s *stage) replace(shared uint64, blocks int, salt string) []modelel.Block {
+// replace makes another version of the chain above a block, with the origins of the own blocks as far as there are any,
+// and then those that blocks of these times have as a rule.
+func (s *stage) replace(shared modelel.Block, blocks int, salt string) []modelel.Block {
 	s.t.Helper()
 	var origins []modelel.L1Block
-	for i := range blocks {
-		own := s.own(shared + 1 + uint64(i))
-		origins = append(origins, s.l1.branch.Block(own.Ref.L1Origin.Number))
+	for number := shared.Ref.Number + 1; number <= shared.Ref.Number+uint64(blocks); number++ {
+		origin := number * uint64(blockTime/time.Second) / uint64(l1BlockTime/time.Second)
+		if number <= s.el.Heads().Latest.Number {
+			origin = s.own(number).Ref.L1Origin.Number
+		}
+		origins = append(origins, s.l1.branch.Block(origin))
 	}
-	return s.chain.Extend(s.own(shared), salt, origins...)
+	return s.chain.Extend(shared, salt, origins...)
 }
 
 // give puts blocks into the engine's database, off its chain.
@@ -231,6 +243,19 @@ func newEvents(t *testing.T) events {
 	return events{system, exec}
 }
 
+// slowDrain takes a while to run events.
+type slowDrain struct {
+	*event.GlobalSyncExec
+	delay time.Duration
+}
+
+func (d slowDrain) Drain() error {
+	if d.delay > 0 {
+		time.Sleep(d.delay)
+	}
+	return d.GlobalSyncExec.Drain()
+}
+
 // sourceActor says what it is told to.
 type sourceActor struct {
 	s     *stage
@@ -242,6 +267,9 @@ type sourceActor struct {
 	told    bool
 	stalled bool
 	polls   int
+	// delay is how long an answer takes, down that there is none.
+	delay time.Duration
+	down  bool
 }
 
 // derives tells the source that the engine's chain up to here is local-safe and safe, up to there finalized.
@@ -258,10 +286,12 @@ func (a *sourceActor) says(localSafe, finalized eth.L2BlockRef) {
 	a.told = true
 }
 
-func (a *sourceActor) stall(on bool) {
+func (a *sourceActor) stall(on bool) { a.set(func(a *sourceActor) { a.stalled = on }) }
+
+func (a *sourceActor) set(change func(*sourceActor)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.stalled = on
+	change(a)
 }
 
 func (a *sourceActor) count() int {
@@ -296,10 +326,16 @@ func (a *sourceActor) Status(ctx context.Context) (follow.Status, error) {
 	if a.twin != nil {
 		return a.twin.Status(ctx)
 	}
+	if a.delay > 0 {
+		time.Sleep(a.delay)
+	}
 	a.mu.Lock()
 	a.polls++
-	say, stalled, told := a.say, a.stalled, a.told
+	say, stalled, told, down := a.say, a.stalled, a.told, a.down
 	a.mu.Unlock()
+	if down {
+		return follow.Status{}, fmt.Errorf("%w: connection refused", sources.ErrFetch)
+	}
 	if stalled {
 		select {
 		case <-ctx.Done():
@@ -383,13 +419,18 @@ type counters struct {
 	reorgs  map[string]int
 	reasons map[string]int
 	resets  int
+	// onReorg and onTask hear of moved heads and of finished tasks, in the engine controller's goroutine.
+	onReorg func(action string)
+	onTask  func(kind string, failed bool)
 }
 
 func newCounters() *counters {
-	return &counters{Metricer: opmetrics.NoopMetrics, reorgs: make(map[string]int), reasons: make(map[string]int)}
+	return &counters{Metricer: opmetrics.NoopMetrics, reorgs: make(map[string]int), reasons: make(map[string]int),
+		onReorg: func(string) {}, onTask: func(string, bool) {}}
 }
 
 func (c *counters) RecordFollowSourceReorg(action string) {
+	c.onReorg(action)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reorgs[action]++
@@ -407,13 +448,14 @@ func (c *counters) reorg(action string) int {
 	return c.reorgs[action]
 }
 
-func (*counters) RecordTask(string, time.Duration, time.Duration, bool) {}
-func (*counters) RecordPoll(string, time.Duration, bool)                {}
-func (*counters) RecordVerdict(string, string)                          {}
-func (*counters) RecordSourceHeads(string, follow.Status)               {}
-func (*counters) RecordFollowed(string)                                 {}
-func (*counters) RecordDisagreement()                                   {}
-func (*counters) RecordFollowState(bool, uint64, time.Duration, int64)  {}
+func (c *counters) RecordTask(kind string, _, _ time.Duration, failed bool) { c.onTask(kind, failed) }
+
+func (*counters) RecordPoll(string, time.Duration, bool)               {}
+func (*counters) RecordVerdict(string, string)                         {}
+func (*counters) RecordSourceHeads(string, follow.Status)              {}
+func (*counters) RecordFollowed(string)                                {}
+func (*counters) RecordDisagreement()                                  {}
+func (*counters) RecordFollowState(bool, uint64, time.Duration, int64) {}
 
 // sequencerState remembers what production was last told to do.
 type sequencerState struct {
@@ -423,6 +465,13 @@ type sequencerState struct {
 
 func (s *sequencerState) SequencerStarted() error { return s.set(true) }
 func (s *sequencerState) SequencerStopped() error { return s.set(false) }
+
+// says is what a node that starts would be told.
+func (s *sequencerState) says() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.started
+}
 
 func (s *sequencerState) set(started bool) error {
 	s.mu.Lock()

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,8 +36,14 @@ var (
 	raceNode = flag.Bool("race-node", false, "build the op-node under test with the race detector")
 )
 
+// minParallel is how many tests run at the same time at least. Most of a test's time is waiting.
+const minParallel = 3
+
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue && runtime.GOMAXPROCS(0) < minParallel {
+		_ = parallel.Value.Set(strconv.Itoa(minParallel))
+	}
 	os.Exit(run(m))
 }
 

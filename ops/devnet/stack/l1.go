@@ -66,6 +66,15 @@ func (l *L1) Beacon() string { return l.beacon.BeaconAddr() }
 // Head is the newest block.
 func (l *L1) Head() eth.BlockID { return headerID(l.inst.Backend.BlockChain().CurrentBlock()) }
 
+// Canonical is the block at a height, or false if L1 has not come that far.
+func (l *L1) Canonical(number uint64) (eth.BlockID, bool) {
+	header := l.inst.Backend.BlockChain().GetHeaderByNumber(number)
+	if header == nil {
+		return eth.BlockID{}, false
+	}
+	return headerID(header), true
+}
+
 // Finalized is the newest final block; before there is one it is the genesis block.
 func (l *L1) Finalized() eth.BlockID {
 	blocks := l.inst.Backend.BlockChain()

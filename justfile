@@ -24,7 +24,7 @@ unit *ARGS:
 e2e *ARGS:
     make e2e ARGS='{{ARGS}}'
 
-# Measure op-node beside upstream's driver, in nine minutes; --short takes one, --help shows the rest.
+# Measure op-node beside upstream's, in twelve minutes; --short takes one, --help shows the rest.
 bench *ARGS:
     make bench ARGS='{{ARGS}}'
 

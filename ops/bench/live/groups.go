@@ -10,6 +10,9 @@ import (
 	"github.com/lightcl/op-node/ops/bench/report"
 )
 
+// bytesPerBlock hangs on a few large buffers.
+const bytesPerBlock = "bytes allocated per L2 block"
+
 // sideBySide makes the groups of figures of the main window.
 func (a *arena) sideBySide(ms []measurement) []report.Group {
 	speed := report.Group{
@@ -24,8 +27,8 @@ func (a *arena) sideBySide(ms []measurement) []report.Group {
 	}
 	cost := report.Group{
 		ID: report.LiveCost, Title: "Devnet: processor and memory",
-		Text: "Of the node process, gossip included, from /proc and the Go runtime's own counters. Ours is bin/op-node, upstream's driver runs " +
-			"in a program without RPC namespaces but optimism_syncStatus.",
+		Text: "Of the process of op-node, ours and upstream's, with the same flags: gossip, RPC and metrics are on. From /proc and the Go " +
+			"runtime's own counters.",
 	}
 	for _, m := range ms {
 		name := m.of.name
@@ -37,6 +40,7 @@ func (a *arena) sideBySide(ms []measurement) []report.Group {
 		m.load(&load)
 		m.cost(&cost)
 	}
+	cost.Roughly(bytesPerBlock)
 	methods(&load, ms)
 	return []report.Group{speed, load, cost}
 }
@@ -59,7 +63,7 @@ func (m *measurement) cost(g *report.Group) {
 	name, blocks := m.of.name, float64(m.blocks)
 	g.Set(report.CPUPerBlock, "ms", name, report.Single(m.usage.CPU.Seconds()*1000/blocks))
 	g.Set(report.AllocsPerBlock, "objects", name, report.Single(float64(m.usage.Objects)/blocks))
-	g.Set("bytes allocated per L2 block", "kB", name, report.Single(float64(m.usage.Bytes)/1000/blocks))
+	g.Set(bytesPerBlock, "kB", name, report.Single(float64(m.usage.Bytes)/1000/blocks))
 	g.Set(report.Resident, "MB", name, report.Of(m.resident))
 	g.Set(report.Anonymous, "MB", name, report.Of(m.anonymous))
 }
@@ -113,7 +117,7 @@ func (a *arena) scale(ctx context.Context) ([]report.Group, error) {
 		if n == 1 {
 			name = "1 source"
 		}
-		if _, err := a.add(ctx, spec{name, fmt.Sprintf("sources-%d", n), a.o.OpNode, n}); err != nil {
+		if _, err := a.add(ctx, spec{name, fmt.Sprintf("sources-%d", n), a.o.OpNode, n, false}); err != nil {
 			return nil, err
 		}
 		g.Columns = append(g.Columns, name)
@@ -134,5 +138,6 @@ func (a *arena) scale(ctx context.Context) ([]report.Group, error) {
 		m.load(&g)
 		m.cost(&g)
 	}
+	g.Roughly(bytesPerBlock)
 	return []report.Group{g}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/log"
+	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/lightcl/op-node/ops/bench/meter"
 	"github.com/lightcl/op-node/ops/devnet/closer"
@@ -22,11 +24,11 @@ import (
 
 // Options shape a run.
 type Options struct {
-	// OpNode and Upstream are the programs.
+	// OpNode and Upstream are the programs, both of them op-nodes.
 	OpNode, Upstream string
 	// Dir receives logs and files of the nodes. It must exist.
 	Dir string
-	// Warmup passes before Window, over which is measured; ScaleWindow is the one for the numbers of sources.
+	// Warmup passes before Window, over which is measured; ScaleWindow is the one for the numbers of sources, zero for none.
 	Warmup, Window, ScaleWindow time.Duration
 	// Restarts is how often each contestant is restarted.
 	Restarts int
@@ -68,16 +70,44 @@ type contestant struct {
 func open(ctx context.Context, o Options) (*arena, error) {
 	so := stack.DefaultOptions()
 	so.L1BlockTime, so.L2BlockTime, so.Dir, so.Log = l1BlockTime, time.Second, o.Dir, o.Log
+	a := &arena{o: o}
+	// Before anything else: a program may not be open for writing in a child of this process when it is started.
+	if err := errors.Join(a.copyProgram(&a.o.OpNode, "ours"), a.copyProgram(&a.o.Upstream, "upstream")); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
 	net, err := stack.Start(ctx, so)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.close())
 	}
-	a := &arena{o: o, net: net}
+	a.net = net
 	a.cleanup.AddWithin("devnet", 2*time.Minute, func(context.Context) error { return net.Close() })
 	a.cleanup.AddFunc("jitter", background(a.jitterL1))
 	a.watch = newSampler(net.Source())
 	a.cleanup.AddFunc("sampler", background(a.watch.run))
 	return a, nil
+}
+
+// copyProgram puts a copy in the place of a program, for the time of the run. How much of a program's file counts as
+// resident memory depends on how the file came into the system's cache: one and the same program has a quarter more just
+// after the linker wrote it. Copies made in the same way, at the same time, are alike.
+func (a *arena) copyProgram(program *string, name string) error {
+	in, err := os.Open(*program)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	path, err := filepath.Abs(filepath.Join(a.o.Dir, name+".program"))
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	a.cleanup.AddErr("copied program", func() error { return os.Remove(path) })
+	*program = path
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 func (a *arena) close() error { return a.cleanup.Close() }
@@ -133,6 +163,9 @@ type spec struct {
 	name, file, program string
 	// sources is the number of sources, zero for a node that derives.
 	sources int
+	// upstream is set for upstream's op-node, which does not start without some flags that it then makes no use of: a
+	// follower wants a beacon API, and a node that discovers nobody wants boot nodes, or it looks up its own by their names.
+	upstream bool
 }
 
 // add starts a contestant, each of its connections through a counting proxy.
@@ -160,8 +193,8 @@ func (a *arena) add(ctx context.Context, s spec) (*contestant, error) {
 			Key:    filepath.Join(dir, "p2p.key"),
 		},
 	}
-	if s.sources == 0 {
-		flags.Beacon = a.net.L1().Beacon()
+	if s.upstream {
+		flags.Beacon, flags.Extra = a.net.L1().Beacon(), []string{"--p2p.bootnodes=" + params.MainnetBootnodes[0]}
 	}
 	for range s.sources {
 		source, err := a.proxy(a.net.Source().RPC())

@@ -19,9 +19,9 @@ func Run(ctx context.Context, o Options) (groups []report.Group, err error) {
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	for _, s := range []spec{
-		{report.Ours, "ours", o.OpNode, 1},
-		{report.UpstreamFollow, "upstream-follow", o.Upstream, 1},
-		{report.UpstreamDerive, "upstream-derive", o.Upstream, 0},
+		{report.Ours, "ours", a.o.OpNode, 1, false},
+		{report.UpstreamFollow, "upstream-follow", a.o.Upstream, 1, true},
+		{report.UpstreamDerive, "upstream-derive", a.o.Upstream, 0, true},
 	} {
 		if _, err := a.add(ctx, s); err != nil {
 			return nil, err
@@ -81,6 +81,9 @@ type measurement struct {
 	resident, anonymous     []float64 // MB
 }
 
+// memoryInterval is how often resident memory is looked at.
+const memoryInterval = 500 * time.Millisecond
+
 // measure watches contestants for a while.
 func (a *arena) measure(ctx context.Context, all []*contestant, window time.Duration) ([]measurement, error) {
 	ms := make([]measurement, len(all))
@@ -95,7 +98,7 @@ func (a *arena) measure(ctx context.Context, all []*contestant, window time.Dura
 		unsafe[i] = c.el.Heads().Unsafe.Number
 	}
 	for end := time.Now().Add(window); time.Now().Before(end); {
-		if !wait(ctx, min(time.Second, time.Until(end))) {
+		if !wait(ctx, min(memoryInterval, time.Until(end))) {
 			return nil, ctx.Err()
 		}
 		if err := a.broken(); err != nil {

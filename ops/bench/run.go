@@ -22,7 +22,7 @@ import (
 // config is what the flags say.
 type config struct {
 	opNode, upstream, out, into, logs, only string
-	short                                   bool
+	short, compare                          bool
 }
 
 // part is one of the measurements, which follow each other so that none takes time from another.
@@ -34,7 +34,8 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"devnet", runLive},
-		{"follow", onModel(model.Follow)}, {"fleet", onModel(model.Fleet)}, {"backlog", onModel(model.Backlog)},
+		{"follow", onModel(model.Follow)}, {"fleet", onModel(model.Fleet)}, {"recovery", onModel(model.Recovery)},
+		{"backlog", onModel(model.Backlog)},
 	}
 }
 
@@ -103,7 +104,7 @@ func say(format string, args ...any) {
 func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error) {
 	o := live.Options{
 		OpNode: cfg.opNode, Upstream: cfg.upstream, Dir: dir, Log: logger, Say: say,
-		Warmup: 30 * time.Second, Window: 150 * time.Second, ScaleWindow: 30 * time.Second, Restarts: 4,
+		Warmup: 30 * time.Second, Window: 180 * time.Second, ScaleWindow: 60 * time.Second, Restarts: 4,
 	}
 	if cfg.short {
 		o.Warmup, o.Window, o.ScaleWindow, o.Restarts = 5*time.Second, 10*time.Second, 0, 0
@@ -115,13 +116,15 @@ func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]
 func onModel(measure func(context.Context, model.Options) (report.Group, error)) func(context.Context, config, string, log.Logger) ([]report.Group, error) {
 	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
 		o := model.Options{
-			Worlds: 12, Warmup: 20 * time.Second, Window: 60 * time.Second,
+			Worlds: 40, Warmup: 20 * time.Second, Window: 80 * time.Second,
 			Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
-			Payloads: 10_000, Rounds: 3, FloodWorlds: 3, Log: logger, Say: say,
+			Patients: 16, Divergences: 3,
+			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,
 		}
 		if cfg.short {
 			o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
 			o.Fleets, o.FleetWindow = []int{1, 3}, 6*time.Second
+			o.Patients, o.Divergences = 1, 1
 			o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
 		}
 		g, err := measure(ctx, o)

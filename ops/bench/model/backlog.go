@@ -64,7 +64,7 @@ func (o Options) backlogWorld(ctx context.Context, chain *modelel.Chain, name st
 	w.showSafe(backlogBase)
 	r, err := w.join(ctx, name, latency, backlogBase, backlogBase-perL1, 1)
 	if err == nil {
-		err = r.start(w)
+		err = r.start()
 	}
 	if err != nil {
 		return w, nil, err

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -20,10 +21,13 @@ type engine struct {
 	latency time.Duration
 
 	unsafe, safe, finalized lag.History
+
+	// vigil looks on while there is one.
+	vigil atomic.Pointer[vigil]
 }
 
-func newEngine(chain *modelel.Chain, latency time.Duration) *engine {
-	return &engine{EL: chain.NewEL(), latency: latency}
+func newEngine(chain *modelel.Chain, latency time.Duration, opts ...modelel.Option) *engine {
+	return &engine{EL: chain.NewEL(opts...), latency: latency}
 }
 
 // load gives the engine the chain up to a block, and labels.
@@ -45,6 +49,15 @@ func (e *engine) note() {
 	e.unsafe.Show(heads.Latest.Number, now)
 	e.safe.Show(heads.Safe.Number, now)
 	e.finalized.Show(heads.Finalized.Number, now)
+	if v := e.vigil.Load(); v != nil {
+		v.look(e, heads, now)
+	}
+}
+
+// canonical tells whether a block is on the engine's chain.
+func (e *engine) canonical(ref eth.L2BlockRef) bool {
+	have, err := e.EL.L2BlockRefByNumber(context.Background(), ref.Number)
+	return err == nil && have == ref
 }
 
 // ForkchoiceUpdate counts and passes on, as do all methods below.
@@ -58,6 +71,16 @@ func (e *engine) ForkchoiceUpdate(ctx context.Context, state *eth.ForkchoiceStat
 func (e *engine) NewPayload(ctx context.Context, payload *eth.ExecutionPayload, root *common.Hash) (*eth.PayloadStatusV1, error) {
 	e.call("newPayload")
 	return e.EL.NewPayload(ctx, payload, root)
+}
+
+func (e *engine) GetPayload(ctx context.Context, info eth.PayloadInfo) (*eth.ExecutionPayloadEnvelope, error) {
+	e.call("getPayload")
+	return e.EL.GetPayload(ctx, info)
+}
+
+func (e *engine) SystemConfigByL2Hash(ctx context.Context, hash common.Hash) (eth.SystemConfig, error) {
+	e.call("getBlockByHash")
+	return e.EL.SystemConfigByL2Hash(ctx, hash)
 }
 
 func (e *engine) L2BlockRefByLabel(ctx context.Context, label eth.BlockLabel) (eth.L2BlockRef, error) {

@@ -78,6 +78,8 @@ func fleets(ctx context.Context, o Options, name string, g *report.Group) (err e
 			lags = append(lags, more...)
 		}
 		g.Set(label+"safe lag", "ms", name, report.Of(report.Millis(lags)))
+		// A peak is an extreme, and all followers of a source share its few updates.
+		g.Roughly(label+"status requests at the peak", label+"safe lag")
 	}
 	return nil
 }

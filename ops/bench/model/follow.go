@@ -82,24 +82,18 @@ func play(ctx context.Context, worlds []*world, until time.Time, during func() e
 	defer end()
 	length := time.Until(until)
 	scripts := make(map[*world][]happening)
-	type start struct {
-		w *world
-		r *rig
-	}
-	var starts []start
+	var starts []*rig
 	for i, w := range worlds {
 		scripts[w] = w.script(length, rand.New(rand.NewPCG(uint64(i), 1)))
-		for _, r := range w.rigs {
-			starts = append(starts, start{w, r})
-		}
+		starts = append(starts, w.rigs...)
 	}
 	done := make(chan error, 2)
 	go func() {
-		done <- together(starts, func(s start) error {
+		done <- together(starts, func(r *rig) error {
 			if !wait(life, rand.N(2*time.Second)) {
 				return ctx.Err()
 			}
-			return s.r.start(s.w)
+			return r.start()
 		})
 	}()
 	go func() { done <- during() }()

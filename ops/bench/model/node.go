@@ -3,14 +3,18 @@ package model
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/log"
 
 	"github.com/ethereum-optimism/optimism/op-node/metrics"
+	"github.com/ethereum-optimism/optimism/op-node/rollup"
+	"github.com/ethereum-optimism/optimism/op-node/rollup/conductor"
 	"github.com/ethereum-optimism/optimism/op-service/client"
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/ethereum-optimism/optimism/op-service/event"
 	upsources "github.com/ethereum-optimism/optimism/op-service/sources"
 
 	"github.com/lightcl/op-node/op-node/rollup/driver"
@@ -32,9 +36,17 @@ type wiring struct {
 	chain      *modelel.Chain
 	engine     *engine
 	l1, source string
-	log        log.Logger
-	fatal      func(error)
-	cleanup    *closer.Closer
+	// network is nil for a verifier.
+	network network
+	resets  *resetCounter
+	log     log.Logger
+	fatal   func(error)
+	cleanup *closer.Closer
+}
+
+// network takes the blocks of a sequencer.
+type network interface {
+	SignAndPublishL2Payload(ctx context.Context, payload *eth.ExecutionPayloadEnvelope) error
 }
 
 // rollupDriver is what both drivers have in common.
@@ -72,7 +84,7 @@ func (w wiring) newDriver(ctx context.Context, contestant string) (rollupDriver,
 	return d, nil
 }
 
-func (w wiring) ours(_ context.Context, conn client.RPC, _ *upsources.L1Client) (rollupDriver, error) {
+func (w wiring) ours(_ context.Context, conn client.RPC, l1 *upsources.L1Client) (rollupDriver, error) {
 	view, err := l1chain.New(l1chain.Config{}, l1chain.NewRPCFetcher(conn, false), w.log, l1chain.NullMetrics{}, clock.SystemClock)
 	if err != nil {
 		return nil, err
@@ -83,9 +95,41 @@ func (w wiring) ours(_ context.Context, conn client.RPC, _ *upsources.L1Client) 
 	}
 	w.cleanup.AddFunc("source client", source.Close)
 	return driver.New(driver.Config{Rollup: w.chain.RollupConfig(), EngineTimeout: 10 * time.Second}, driver.Deps{
-		Engine: w.engine, L1: view, Sources: []driver.Source{source}, Metrics: noMetrics{}, Clock: clock.SystemClock, Log: w.log, Fatal: w.fatal,
+		Engine: w.engine, L1: view, Sources: []driver.Source{source}, Metrics: noMetrics{w.resets}, Clock: clock.SystemClock, Log: w.log, Fatal: w.fatal,
+		Production: w.production(l1),
 	})
 }
+
+// production is what our driver makes blocks with; nil for a verifier.
+func (w wiring) production(l1 *upsources.L1Client) *driver.Production {
+	if w.network == nil {
+		return nil
+	}
+	life, end := context.WithCancel(context.Background())
+	executor := event.NewGlobalSynchronous(life)
+	system := event.NewSystem(w.log, executor)
+	system.Register("bench", event.DeriverFunc(func(_ context.Context, ev event.Event) bool {
+		critical, ok := ev.(rollup.CriticalErrorEvent)
+		if ok {
+			w.fatal(critical.Err)
+		}
+		return ok
+	}))
+	w.cleanup.AddFunc("event system", func() {
+		end()
+		system.Stop()
+	})
+	return &driver.Production{
+		SealingDuration: upstream.SealingDuration, L1Chain: w.chain.L1ChainConfig(), L1: l1, L2: w.engine, Network: w.network,
+		Conductor: &conductor.NoOpConductor{}, State: forgetful{}, Metrics: metrics.NoopMetrics, Events: system, Drain: executor,
+	}
+}
+
+// forgetful does not remember whether blocks are made.
+type forgetful struct{}
+
+func (forgetful) SequencerStarted() error { return nil }
+func (forgetful) SequencerStopped() error { return nil }
 
 func (w wiring) upstream(ctx context.Context, _ client.RPC, l1 *upsources.L1Client) (rollupDriver, error) {
 	conn, err := client.NewRPC(ctx, w.log, w.source)
@@ -98,13 +142,30 @@ func (w wiring) upstream(ctx context.Context, _ client.RPC, l1 *upsources.L1Clie
 		return nil, err
 	}
 	return upstream.New(upstream.Deps{
-		Rollup: w.chain.RollupConfig(), L1Chain: w.chain.L1ChainConfig(), Engine: w.engine, L1: l1, Source: source,
-		Metrics: upstreamMetrics{metrics.NoopMetrics}, Log: w.log, Fatal: w.fatal,
+		Rollup: w.chain.RollupConfig(), L1Chain: w.chain.L1ChainConfig(), Engine: w.engine, L1: l1, Source: source, Network: w.network,
+		Metrics: upstreamMetrics{metrics.NoopMetrics, w.resets}, Log: w.log, Fatal: w.fatal,
 	}), nil
 }
 
-// upstreamMetrics counts nothing; upstream's own lacks some methods.
-type upstreamMetrics struct{ metrics.Metricer }
+// resetCounter counts how often a driver says that it was forced to reset the engine. The zero value is ready for use.
+type resetCounter struct{ forced atomic.Int64 }
+
+// RecordFollowSourceReorg is the metric that both drivers have for it.
+func (c *resetCounter) RecordFollowSourceReorg(action string) {
+	if action == "force_reset" {
+		c.forced.Add(1)
+	}
+}
+
+// upstreamMetrics counts nothing else; upstream's own lacks some methods.
+type upstreamMetrics struct {
+	metrics.Metricer
+	resets *resetCounter
+}
+
+func (m upstreamMetrics) RecordFollowSourceReorg(action string) {
+	m.resets.RecordFollowSourceReorg(action)
+}
 
 func (upstreamMetrics) RecordL1RequestTime(string, time.Duration) {}
 func (upstreamMetrics) RecordDequeuedEvents(string, string)       {}
@@ -112,12 +173,11 @@ func (upstreamMetrics) SetTotalEnqueuedEvents(uint64)             {}
 func (upstreamMetrics) EnqueuedEventIncrement(string)             {}
 func (upstreamMetrics) EnqueuedEventDecrement(string)             {}
 
-// noMetrics counts nothing either.
-type noMetrics struct{}
+// noMetrics counts nothing else either.
+type noMetrics struct{ *resetCounter }
 
 func (noMetrics) RecordTask(string, time.Duration, time.Duration, bool)  {}
 func (noMetrics) RecordUnsafePayloadsBuffer(uint64, uint64, eth.BlockID) {}
-func (noMetrics) RecordFollowSourceReorg(string)                         {}
 func (noMetrics) RecordL1Ref(string, eth.L1BlockRef)                     {}
 func (noMetrics) RecordL2Ref(string, eth.L2BlockRef)                     {}
 func (noMetrics) SetDerivationIdle(bool)                                 {}

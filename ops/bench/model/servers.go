@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -123,15 +124,28 @@ func (a *l1API) GetBlockByNumber(number rpc.BlockNumber, _ bool) *types.Header {
 	}
 }
 
-// GetBlockByHash is eth_getBlockByHash, without transactions.
-func (a *l1API) GetBlockByHash(hash common.Hash, _ bool) *types.Header {
+// GetBlockByHash is eth_getBlockByHash. No block has transactions.
+func (a *l1API) GetBlockByHash(hash common.Hash, _ bool) (map[string]any, error) {
 	a.calls.Add("getBlockByHash")
 	for number := a.l1.current() + 1; number > 0; number-- {
-		if header := a.l1.header(number - 1); header.Hash() == hash {
-			return header
+		header := a.l1.header(number - 1)
+		if header.Hash() != hash {
+			continue
 		}
+		text, err := json.Marshal(header)
+		if err != nil {
+			return nil, err
+		}
+		block := map[string]any{"transactions": []any{}, "uncles": []any{}, "withdrawals": []any{}}
+		return block, json.Unmarshal(text, &block)
 	}
-	return nil
+	return nil, nil
+}
+
+// GetBlockReceipts is eth_getBlockReceipts. There are none.
+func (a *l1API) GetBlockReceipts(common.Hash) []any {
+	a.calls.Add("getBlockReceipts")
+	return []any{}
 }
 
 // ChainId is eth_chainId.

@@ -32,6 +32,8 @@ type Options struct {
 	// Fleets are numbers of followers of one source, watched for FleetWindow.
 	Fleets      []int
 	FleetWindow time.Duration
+	// Patients is how many worlds there are for each kind of divergence, and Divergences how many there are in each world.
+	Patients, Divergences int
 	// Log hears what the drivers say, Say how the run goes.
 	Log log.Logger
 	Say func(format string, args ...any)
@@ -80,17 +82,19 @@ type world struct {
 type rig struct {
 	contestant string
 	engine     *engine
+	source     *source
 	driver     rollupDriver
 	toL1       meter.Counter
 	toSource   meter.Counter
+	resets     resetCounter
 	// started is when the driver was started, and target the safe head that the source showed then.
 	started time.Time
 	target  uint64
 }
 
 // start starts the driver.
-func (r *rig) start(w *world) error {
-	r.started, r.target = time.Now(), w.source.status.Load().status.SafeL2.Number
+func (r *rig) start() error {
+	r.started, r.target = time.Now(), r.source.status.Load().status.SafeL2.Number
 	return r.driver.Start()
 }
 
@@ -123,31 +127,37 @@ func scriptChain() *modelel.Chain {
 
 // join puts a contestant into the world, on an engine of the given latency that has the chain up to a block.
 func (w *world) join(ctx context.Context, contestant string, latency time.Duration, latest, safe, finalized uint64) (*rig, error) {
-	r := &rig{contestant: contestant, engine: newEngine(w.chain, latency)}
+	r := &rig{contestant: contestant, engine: newEngine(w.chain, latency), source: w.source}
 	r.engine.load(w.chain, latest, safe, finalized)
+	return r, w.connect(ctx, r, nil)
+}
+
+// connect gives a contestant a driver, one that makes blocks if there is a network for them.
+func (w *world) connect(ctx context.Context, r *rig, blocks network) error {
 	path := fmt.Sprintf("/%d", len(w.rigs))
 	l1URL, err := w.server.serveWS(path+"/l1", "eth", &l1API{w.l1, &r.toL1})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sourceURL, err := w.server.serveHTTP(path+"/source", "optimism", sourceAPI{w.source}, &r.toSource)
+	sourceURL, err := w.server.serveHTTP(path+"/source", "optimism", sourceAPI{r.source}, &r.toSource)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.driver, err = wiring{
-		chain: w.chain, engine: r.engine, l1: l1URL, source: sourceURL, log: w.o.Log, cleanup: &w.cleanup,
+		chain: w.chain, engine: r.engine, l1: l1URL, source: sourceURL, network: blocks, resets: &r.resets, log: w.o.Log,
+		cleanup: &w.cleanup,
 		fatal: func(err error) {
 			select {
-			case w.failed <- fmt.Errorf("%s: %w", contestant, err):
+			case w.failed <- fmt.Errorf("%s: %w", r.contestant, err):
 			default:
 			}
 		},
-	}.newDriver(ctx, contestant)
+	}.newDriver(ctx, r.contestant)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.rigs = append(w.rigs, r)
-	return r, nil
+	return nil
 }
 
 // joinScript is join at the beginning of the script, with labels one L1 block behind.

@@ -17,6 +17,7 @@ func (r *Results) Judge() {
 	b.limit("devnet: process start to first applied status, median", "ms", LiveLag, FirstApplied, 1000, medianOf)
 	// Two block times of a second, one call, and what a busy machine adds.
 	b.limit("model: follow task under a flood of inserts, p99", "ms", ModelBacklog, FollowInFlood, 2100, p99Of)
+	b.limit("model: divergence recovery of a light sequencer, p99", "polls", ModelRecovery, RecoveryPolls, 2, p99Of)
 	r.Budgets = b.list
 }
 

@@ -11,6 +11,7 @@ const (
 const (
 	LiveLag, LiveCalls, LiveCost = "live-lag", "live-calls", "live-cost"
 	ModelFollow, ModelBacklog    = "model-follow", "model-backlog"
+	ModelRecovery                = "model-recovery"
 
 	LagSafe        = "safe lag"
 	LagFinalized   = "finalized lag"
@@ -24,5 +25,6 @@ const (
 	Resident       = "resident memory"
 	Anonymous      = "resident memory without pages of files"
 	FirstApplied   = "process start to first applied status"
+	RecoveryPolls  = "polls until labelled"
 	FollowInFlood  = "slow backlog: answer of the source to label"
 )

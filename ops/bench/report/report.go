@@ -50,6 +50,8 @@ type Figure struct {
 	Values map[string]Value `json:"values"`
 	// Bare figures are facts about the run rather than results, such as a number of samples; they get no ratio and no bar.
 	Bare bool `json:"bare,omitempty"`
+	// Rough figures are extremes, or counts of few: nobody expects them to be the same in another run.
+	Rough bool `json:"rough,omitempty"`
 }
 
 // Value is a distribution, or a single number if N is 0.
@@ -112,6 +114,13 @@ func (g *Group) Note(name, unit, column string, v float64) {
 	f := g.figure(name, unit)
 	f.Bare = true
 	f.set(column, Single(v))
+}
+
+// Roughly marks figures of the group as rough.
+func (g *Group) Roughly(names ...string) {
+	for i := range g.Figures {
+		g.Figures[i].Rough = g.Figures[i].Rough || slices.Contains(names, g.Figures[i].Name)
+	}
 }
 
 func (g *Group) figure(name, unit string) *Figure {

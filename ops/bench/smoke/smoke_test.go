@@ -16,7 +16,8 @@ import (
 // machine may be busy.
 func TestShortRun(t *testing.T) {
 	dir := t.TempDir()
-	opNode, upstream := build(t, dir, "op-node/cmd"), build(t, dir, "ops/bench/upstreamnode")
+	opNode, upstream := build(t, dir, "op-node/cmd"), filepath.Join(dir, "upstream-op-node")
+	_ = runProgram(t, build(t, dir, "ops/bench/buildupstream"), "--out="+upstream, "--dir=../../../cache/upstream")
 	results := filepath.Join(dir, "results")
 	table := runProgram(t, build(t, dir, "ops/bench"), "--short", "--op-node="+opNode, "--upstream="+upstream, "--out="+results)
 	require.Contains(t, table, "### Devnet: lag")
@@ -38,6 +39,7 @@ func TestShortRun(t *testing.T) {
 		{report.LiveCost, report.AllocsPerBlock, three},
 		{report.ModelFollow, report.LagSafe, two},
 		{"model-fleet", "3 followers: requests per minute to the source", two},
+		{report.ModelRecovery, report.RecoveryPolls, two},
 		{report.ModelBacklog, "allocations per payload", two},
 	} {
 		g := r.Group(want.group)
@@ -57,6 +59,8 @@ func TestFlagsThatCannotWork(t *testing.T) {
 		"--only=devnet,nothing": "--only",
 		"--op-node=/nowhere":    "make bench",
 		"--nothing":             "not defined",
+		"nothing":               "--compare",
+		"--compare":             "two runs",
 	} {
 		out, err := exec.CommandContext(t.Context(), program, flag).CombinedOutput()
 		require.Error(t, err, flag)

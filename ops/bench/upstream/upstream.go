@@ -4,6 +4,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/params"
@@ -21,6 +22,9 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 )
 
+// SealingDuration is how long before its time a sequencer fetches a block: the flag's default, for all sequencers.
+const SealingDuration = 50 * time.Millisecond
+
 // Metrics is what the driver and its event system count.
 type Metrics interface {
 	driver.Metrics
@@ -36,14 +40,16 @@ type Deps struct {
 	// Source is the client of the node to follow; nil for a node that derives.
 	Source *sources.FollowClient
 	// Blobs are where a deriving node finds batches.
-	Blobs   derive.L1BlobsFetcher
+	Blobs derive.L1BlobsFetcher
+	// Network publishes the blocks of a sequencer; nil for a verifier.
+	Network driver.Network
 	Metrics Metrics
 	Log     log.Logger
 	// Fatal hears of errors that the driver does not go on with.
 	Fatal func(error)
 }
 
-// Node is upstream's driver as a verifier. Its methods may be called from any goroutine.
+// Node is upstream's driver. Its methods may be called from any goroutine.
 type Node struct {
 	*driver.Driver
 	system  event.System
@@ -70,9 +76,15 @@ func New(deps Deps) *Node {
 		source = driver.NewL2FollowSource(deps.Source, deps.L1)
 		syncCfg.L2FollowSourceEndpoint = "set" // asked for emptiness only
 	}
+	cfg := &driver.Config{Finalizer: &finality.Config{}}
+	network := driver.Network(verifier{})
+	if deps.Network != nil {
+		network, cfg.SequencerEnabled, cfg.SequencerSealingDuration = deps.Network, true, SealingDuration
+		syncCfg.NeedInitialResetEngine = deps.Source != nil // as upstream's op-node has it
+	}
 	n := &Node{system: system, end: end}
-	n.Driver = driver.NewDriver(system, executor, &driver.Config{Finalizer: &finality.Config{}}, deps.Rollup, deps.L1Chain, nil,
-		deps.Engine, deps.L1, source, deps.Blobs, verifier{}, deps.Log, deps.Metrics, verifier{}, safedb.Disabled, syncCfg,
+	n.Driver = driver.NewDriver(system, executor, cfg, deps.Rollup, deps.L1Chain, nil,
+		deps.Engine, deps.L1, source, deps.Blobs, network, deps.Log, deps.Metrics, verifier{}, safedb.Disabled, syncCfg,
 		&conductor.NoOpConductor{}, altda.Disabled, nil)
 	system.Register("l1-signals", event.DeriverFunc(n.onSignal))
 	n.signals = system.Register("l1", nil) // whoever handles events may emit from within the event loop only

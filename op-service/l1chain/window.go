@@ -54,6 +54,12 @@ func (w Window) Tail() eth.L1BlockRef {
 // Len is the number of blocks.
 func (w Window) Len() int { return len(w.refs) }
 
+// Ref is the block itself, if exactly this one is in the window.
+func (w Window) Ref(id eth.BlockID) (eth.L1BlockRef, bool) {
+	ref, ok := w.at(id.Number)
+	return ref, ok && ref.Hash == id.Hash
+}
+
 func (w Window) at(number uint64) (eth.L1BlockRef, bool) {
 	if len(w.refs) == 0 || number < w.Tail().Number || number > w.Head().Number {
 		return eth.L1BlockRef{}, false

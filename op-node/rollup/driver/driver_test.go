@@ -40,6 +40,26 @@ func TestFollowsOneSource(t *testing.T) {
 	})
 }
 
+// Number and hash of current_l1 are checked; what else a source says about that block does not count.
+func TestCurrentL1IsTheOwn(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		say := a.say
+		a.does(func() (follow.Status, error) {
+			status, err := say()
+			status.CurrentL1.Time, status.CurrentL1.ParentHash = 1, status.CurrentL1.Hash
+			return status, err
+		})
+		w.follow(Config{}, a)
+		w.run(time.Minute)
+		status, err := w.driver.SyncStatus(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, status.CurrentL1.Number)
+		require.Equal(t, w.chain.L1().Block(status.CurrentL1.Number).Ref, status.CurrentL1)
+	})
+}
+
 func TestStalledSource(t *testing.T) { // T10, T11
 	in(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -129,7 +128,7 @@ func (d *Driver) hearing(rank int) {
 		history = applied
 	}
 	history.Finalized = applied.Finalized
-	verdict := follow.Validate(c.status, d.facts(follow.L1Refs(c.status, history)), history)
+	verdict := d.validate(c.status, history)
 	d.note(c, verdict.Reason(), nil)
 	if target, ok := verdict.Accepted(); ok {
 		c.history = target.Applied()
@@ -151,7 +150,7 @@ func (d *Driver) decide(applied follow.Applied, news bool) {
 		if !c.answered || follow.Screen(c.status, d.chain) != follow.None {
 			continue
 		}
-		verdict := follow.Validate(c.status, d.facts(follow.L1Refs(c.status, applied)), applied)
+		verdict := d.validate(c.status, applied)
 		if target, ok := verdict.Accepted(); ok {
 			votes = append(votes, follow.Vote{Rank: rank, Target: target, Age: now.Sub(c.at)})
 		}
@@ -166,11 +165,16 @@ func (d *Driver) decide(applied follow.Applied, news bool) {
 	}
 }
 
-// facts has the L1 view judge.
-func (d *Driver) facts(ids []eth.BlockID) follow.Facts {
+// validate has the L1 view judge a status. Of its current_l1, number and hash count; the rest is taken from the own view
+// where that has the block.
+func (d *Driver) validate(status follow.Status, before follow.Applied) follow.Verdict {
 	ctx, cancel := context.WithTimeout(d.ctx, judgeTimeout)
 	defer cancel()
-	return follow.Facts{Chain: d.chain, L1: d.l1.Judge(ctx, ids...)}
+	facts := follow.Facts{Chain: d.chain, L1: d.l1.Judge(ctx, follow.L1Refs(status, before)...)}
+	if own, ok := d.l1.Window().Ref(status.CurrentL1.ID()); ok {
+		status.CurrentL1 = own
+	}
+	return follow.Validate(status, facts, before)
 }
 
 // note counts a verdict, and logs it if it is another one than the last of this source.

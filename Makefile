@@ -97,7 +97,7 @@ check: lint  ## Everything before a commit: lint, the unit tests (documents and 
 
 .PHONY: clean
 clean:  ## Delete what was built.
-	rm -rf bin cache/upstream .tools
+	rm -rf bin .tools
 
 # The tools are pinned by a module of their own.
 .tools/%: ops/tools/go.mod ops/tools/go.sum

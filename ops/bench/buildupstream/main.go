@@ -2,8 +2,8 @@
 // this repository depends on, with the same versions of everything below and by the same compiler.
 //
 // The program cannot be built from where Go keeps modules, because it embeds a file that the published module lacks, the
-// bundle of known chains. So the sources are copied, once, and get op-geth's bundle, which is one of the same format. Nothing
-// in a benchmark asks for a chain by name.
+// bundle of known chains. So the sources are copied for the time of the build, and get op-geth's bundle, which is one of the
+// same format. Nothing in a benchmark asks for a chain by name.
 package main
 
 import (
@@ -28,7 +28,7 @@ const (
 
 func main() {
 	out := flag.String("out", "bin/upstream-op-node", "the `path` of the program")
-	dir := flag.String("dir", "cache/upstream", "the `directory` for the sources; another one takes another build of them")
+	dir := flag.String("dir", "cache/upstream", "the `directory` for the sources, of which nothing is left; one at a time may build there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -38,7 +38,8 @@ func main() {
 	}
 }
 
-func build(ctx context.Context, out, dir string) error {
+// build has the copy always in the same place, or Go would not know the packages again that it has built before.
+func build(ctx context.Context, out, dir string) (err error) {
 	if _, err := goCommand(ctx, "mod", "download", optimism, geth); err != nil {
 		return err
 	}
@@ -54,7 +55,14 @@ func build(ctx context.Context, out, dir string) error {
 	if dir, err = filepath.Abs(filepath.Join(dir, version)); err != nil {
 		return err
 	}
-	if err := provide(dir, sources, gethSources); err != nil {
+	if err := os.RemoveAll(dir); err != nil { // of a build that was killed
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := copySources(sources, dir); err != nil {
+		return err
+	}
+	if err := addBundle(gethSources, dir); err != nil {
 		return err
 	}
 	modfile, err := writeModule(ctx, dir)
@@ -64,28 +72,6 @@ func build(ctx context.Context, out, dir string) error {
 	_, err = goCommand(ctx, "build", "-mod=mod", "-modfile="+modfile, "-ldflags=-X "+optimism+"/op-node/version.Version="+version,
 		"-o", out, optimism+"/op-node/cmd")
 	return err
-}
-
-// provide makes the directory with the sources, unless it is there. It appears under its name when it is complete.
-func provide(dir, sources, gethSources string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	half, err := os.MkdirTemp(filepath.Dir(dir), "incomplete-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(half)
-	if err := copySources(sources, half); err != nil {
-		return err
-	}
-	if err := addBundle(gethSources, half); err != nil {
-		return err
-	}
-	return os.Rename(half, dir)
 }
 
 // copySources takes the Go parts of upstream's repository, and what they embed.
@@ -122,8 +108,7 @@ func addBundle(gethSources, to string) error {
 	return os.WriteFile(path+".sha256", fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(bundle), name), 0o644)
 }
 
-// writeModule makes a copy of this module's go.mod, in which upstream is the copied one. It is made anew each time, since
-// this module's may have changed.
+// writeModule makes a copy of this module's go.mod, in which upstream is the copied one.
 func writeModule(ctx context.Context, dir string) (modfile string, err error) {
 	own, err := goCommand(ctx, "env", "GOMOD")
 	if err != nil {

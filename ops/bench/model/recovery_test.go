@@ -79,8 +79,10 @@ func TestDivergenceIsOne(t *testing.T) {
 			require.False(t, p.engine.canonical(p.tip))
 			require.Greater(t, p.tip.Number, shown.SafeL2.Number, "the source does not go back")
 			require.Equal(t, d.fetch == 0, p.engine.Has(p.tip.Hash), "the engine has the blocks unless it has to fetch them")
+			p.engine.load(chain, pastL2+2*unsafeAtStart, pastL2-unsafeAtStart, 1)
+			tip := p.tip
 			p.goOn(d.depth)
-			require.Equal(t, p.tip, p.source.status.Load().status.SafeL2, "the source stays until the own chain is on it")
+			require.Equal(t, tip, p.source.status.Load().status.SafeL2, "the source stays until the own chain is on it")
 
 			state := &eth.ForkchoiceState{HeadBlockHash: p.tip.Hash}
 			for range 3 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lightcl/op-node/ops/devnet/faultproxy"
@@ -83,7 +84,15 @@ func TestTwoOfThreeSourcesOutvoteALiar(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, nil)
 	list, urls := manySources(t, s, 3)
-	list[0].Set(faultproxy.Lie())
+	// It does not lie about finalized blocks: it would be refused for that before it contradicts anybody.
+	list[0].Set(faultproxy.AlterStatus(func(status faultproxy.Status) faultproxy.Status {
+		for _, label := range []string{"safe_l2", "local_safe_l2"} {
+			if head := status[label]; blockID(head).Number > 0 {
+				head["hash"] = common.Hash{0xbd}
+			}
+		}
+		return status
+	}))
 	f := startFollower(t, s, stack.FollowerSpec{Name: "follower", Sources: urls, Extra: []string{"--l2.follow.quorum=2"}})
 	requireMirrored(t, s, f, 5*time.Second)
 	text, err := os.ReadFile(f.LogFile())

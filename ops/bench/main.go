@@ -24,7 +24,7 @@ func main() {
 	f.StringVar(&cfg.only, "only", "", "`parts` to run, separated by commas: "+partNames()+"; empty runs all")
 	f.BoolVar(&cfg.compare, "compare", false, "measures nothing, and says how far the ratios in the results.json `files` of several runs, given as "+
 		"arguments, lie apart; fails if some that have to repeat do not")
-	f.BoolVar(&cfg.short, "short", false, "runs for less than a minute, to see that all works")
+	f.BoolVar(&cfg.short, "short", false, "runs for little more than a minute, to see that all works")
 	if err := f.Parse(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return

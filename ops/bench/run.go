@@ -118,13 +118,13 @@ func onModel(measure func(context.Context, model.Options) (report.Group, error))
 		o := model.Options{
 			Worlds: 40, Warmup: 20 * time.Second, Window: 80 * time.Second,
 			Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
-			Patients: 16, Divergences: 3,
+			Patients: 16, Divergences: 3, Watch: 12 * time.Second,
 			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,
 		}
 		if cfg.short {
 			o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
-			o.Fleets, o.FleetWindow = []int{1, 3}, 6*time.Second
-			o.Patients, o.Divergences = 1, 1
+			o.Fleets, o.FleetWindow = []int{1, 3}, 4*time.Second
+			o.Patients, o.Divergences, o.Watch = 1, 1, 5*time.Second
 			o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1
 		}
 		g, err := measure(ctx, o)

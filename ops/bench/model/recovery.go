@@ -32,10 +32,9 @@ var divergences = []divergence{
 
 const (
 	// recoverySettle is how long sequencers work in peace before the first divergence; a new one comes every
-	// recoveryL1Blocks, which is enough to make as many unsafe blocks again, and each is watched for recoveryWatch.
+	// recoveryL1Blocks, which is enough to make as many unsafe blocks again.
 	recoverySettle   = 4 * time.Second
 	recoveryL1Blocks = 4
-	recoveryWatch    = recoveryL1Blocks*l1Time - 4*time.Second
 	recoveryLook     = 5 * time.Millisecond
 	// The blocks that a sequencer finds at its start: unsafeAtStart of them are unsafe.
 	unsafeAtStart = 30
@@ -52,7 +51,7 @@ func Recovery(ctx context.Context, o Options) (g report.Group, err error) {
 			"and goes on with that chain. The engine has the source's blocks, or takes a second to fetch them. Times begin when the source "+
 			"shows the other chain, as always some time after an L1 block, and end when the own engine has its head as safe label, or with "+
 			"the first own block on it. What is not reached within %s counts as that.",
-			o.Divergences, divergences[0].depth, divergences[1].depth, recoveryWatch),
+			o.Divergences, divergences[0].depth, divergences[1].depth, o.Watch),
 	}
 	chain := scriptChain()
 	var wards []*ward
@@ -77,7 +76,7 @@ func Recovery(ctx context.Context, o Options) (g report.Group, err error) {
 			of := w.patients[i].recoveries
 			all[""], all[w.divergence.name] = append(all[""], of...), append(all[w.divergence.name], of...)
 		}
-		fillRecoveries(&g, name, all)
+		fillRecoveries(&g, name, o.Watch, all)
 	}
 	return g, nil
 }
@@ -155,7 +154,7 @@ func (w *ward) run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	first := w.l1.current() + 1 + uint64(recoverySettle/l1Time)
-	end := first + uint64(w.o.Divergences)*recoveryL1Blocks
+	end := first + uint64(w.o.Divergences-1)*recoveryL1Blocks + uint64(w.o.Watch/l1Time) + 1
 	for number := w.l1.current() + 1; number < end; number++ {
 		if !wait(ctx, time.Until(w.genesis.Add(time.Duration(number)*l1Time+between(0, l1Jitter)))) {
 			return ctx.Err()
@@ -172,7 +171,7 @@ func (w *ward) run(ctx context.Context) error {
 			if err := p.diverge(ctx, w.divergence, fmt.Sprintf("%p", p)); err != nil {
 				return fmt.Errorf("%s: %w", p.contestant, err)
 			}
-			watching.Go(func() { p.watch(ctx) })
+			watching.Go(func() { p.watch(ctx, w.o.Watch) })
 		}
 	}
 	watching.Wait()
@@ -238,18 +237,19 @@ func (p *patient) diverge(ctx context.Context, d divergence, salt string) error 
 }
 
 // watch shows the tip and follows the recovery until its time is over.
-func (p *patient) watch(ctx context.Context) {
+func (p *patient) watch(ctx context.Context, limit time.Duration) {
 	tip, forced, safe := p.tip, p.resets.forced.Load(), p.engine.Heads().Safe.Number
 	localSafe, lowest := p.localSafe(ctx), uint64(math.MaxUint64)
 	vigil, since := p.engine.watch(tip), p.show().since
-	for time.Since(since) < recoveryWatch && wait(ctx, recoveryLook) {
+	for time.Since(since) < limit && wait(ctx, recoveryLook) {
 		p.engine.note() // blocks that the engine fetched come without a call
 		lowest = min(lowest, p.localSafe(ctx))
 	}
 	seen := vigil.sightings()
+	labelled := until(since, seen.labelled, limit)
 	p.recoveries = append(p.recoveries, recovery{
-		labelled: until(since, seen.labelled), built: until(since, seen.built), calls: float64(seen.calls),
-		polls:     float64(len(p.source.requestsBetween(since, since.Add(until(since, seen.labelled))))),
+		labelled: labelled, built: until(since, seen.built, limit), calls: float64(seen.calls),
+		polls:     float64(len(p.source.requestsBetween(since, since.Add(labelled)))),
 		forced:    float64(p.resets.forced.Load() - forced),
 		left:      float64(seen.left),
 		back:      max(float64(localSafe)-float64(lowest), float64(safe)-float64(seen.lowest), 0),
@@ -257,10 +257,10 @@ func (p *patient) watch(ctx context.Context) {
 	})
 }
 
-// until is the time from one moment to another, and that of the whole recovery if the other has not come.
-func until(since, at time.Time) time.Duration {
+// until is the time from one moment to another, and the limit if the other has not come.
+func until(since, at time.Time, limit time.Duration) time.Duration {
 	if at.IsZero() {
-		return recoveryWatch
+		return limit
 	}
 	return at.Sub(since)
 }
@@ -274,7 +274,7 @@ func (p *patient) localSafe(ctx context.Context) uint64 {
 }
 
 // fillRecoveries makes the figures of one contestant, of all divergences together under the empty name.
-func fillRecoveries(g *report.Group, contestant string, all map[string][]recovery) {
+func fillRecoveries(g *report.Group, contestant string, watch time.Duration, all map[string][]recovery) {
 	distribution := func(name, unit string, of []recovery, value func(recovery) float64) {
 		var samples []float64
 		for _, r := range of {
@@ -300,6 +300,6 @@ func fillRecoveries(g *report.Group, contestant string, all map[string][]recover
 			}
 		}
 		g.Note(name+"divergences", "", contestant, float64(len(of)))
-		g.Note(name+"not recovered within "+recoveryWatch.String(), "", contestant, float64(failed))
+		g.Note(name+"not recovered within "+watch.String(), "", contestant, float64(failed))
 	}
 }

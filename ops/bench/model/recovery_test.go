@@ -54,8 +54,8 @@ func TestVigil(t *testing.T) {
 
 func TestUntil(t *testing.T) {
 	now := time.Now()
-	require.Equal(t, time.Second, until(now, now.Add(time.Second)))
-	require.Equal(t, recoveryWatch, until(now, time.Time{}))
+	require.Equal(t, time.Second, until(now, now.Add(time.Second), time.Minute))
+	require.Equal(t, time.Minute, until(now, time.Time{}, time.Minute))
 }
 
 // The head of a chain that is longer than the source's is left for the source's chain, below the safe label or not.
@@ -97,8 +97,8 @@ func TestDivergenceIsOne(t *testing.T) {
 func TestFillRecoveries(t *testing.T) {
 	g := report.Group{Columns: contestants}
 	one := recovery{labelled: time.Second, built: 2 * time.Second, polls: 1, calls: 5, forced: 1, left: 1, converged: true}
-	two := recovery{labelled: recoveryWatch, built: recoveryWatch, polls: 6, back: 7}
-	fillRecoveries(&g, report.Ours, map[string][]recovery{"": {one, two}, divergences[0].name: {one}, divergences[1].name: {two}})
+	two := recovery{labelled: time.Minute, built: time.Minute, polls: 6, back: 7}
+	fillRecoveries(&g, report.Ours, 12*time.Second, map[string][]recovery{"": {one, two}, divergences[0].name: {one}, divergences[1].name: {two}})
 	for figure, want := range map[string]report.Value{
 		report.RecoveryPolls:                    report.Of([]float64{1, 6}),
 		"3 blocks: source to label":             report.Of([]float64{1000}),

@@ -32,8 +32,10 @@ type Options struct {
 	// Fleets are numbers of followers of one source, watched for FleetWindow.
 	Fleets      []int
 	FleetWindow time.Duration
-	// Patients is how many worlds there are for each kind of divergence, and Divergences how many there are in each world.
+	// Patients is how many worlds there are for each kind of divergence, and Divergences how many there are in each world,
+	// watched for Watch each; at most 12 s, before the next one comes.
 	Patients, Divergences int
+	Watch                 time.Duration
 	// Log hears what the drivers say, Say how the run goes.
 	Log log.Logger
 	Say func(format string, args ...any)

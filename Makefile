@@ -11,6 +11,7 @@ CHECKS ?= 10000
 FUZZTIME ?= 10s
 
 module := github.com/lightcl/op-node
+# These build programs themselves, which the test cache knows nothing of: they run with -count=1.
 e2e    := ./ops/devnet/e2e
 smoke  := ./ops/bench/smoke
 
@@ -49,8 +50,8 @@ test:  ## Run all tests, with the race detector: the unit tests and those on a d
 	$(say_race)
 	go test $(race) $(ARGS) $(units)
 	$(if $(race),go test -run=BesideUpstream $(ARGS) ./op-node/rollup/driver)
-	go test -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
-	go test $(ARGS) $(smoke)
+	go test -count=1 -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
+	go test -count=1 $(ARGS) $(smoke)
 
 .PHONY: unit
 unit:  ## Run the unit tests, quickly: no devnet, no race detector.
@@ -58,8 +59,8 @@ unit:  ## Run the unit tests, quickly: no devnet, no race detector.
 
 .PHONY: e2e
 e2e:  ## Run the tests on a devnet.
-	go test -timeout=20m $(ARGS) $(e2e)
-	go test $(ARGS) $(smoke)
+	go test -count=1 -timeout=20m $(ARGS) $(e2e)
+	go test -count=1 $(ARGS) $(smoke)
 
 .PHONY: bench
 bench: op-node  ## Measure op-node beside upstream's, in twelve minutes; ARGS=--short takes one, ARGS=--help shows the rest.

@@ -422,11 +422,13 @@ type counters struct {
 	// onReorg and onTask hear of moved heads and of finished tasks, in the engine controller's goroutine.
 	onReorg func(action string)
 	onTask  func(kind string, failed bool)
+	// onHead hears of published heads that changed, in the same goroutine.
+	onHead func(name string, ref eth.L2BlockRef)
 }
 
 func newCounters() *counters {
 	return &counters{Metricer: opmetrics.NoopMetrics, reorgs: make(map[string]int), reasons: make(map[string]int),
-		onReorg: func(string) {}, onTask: func(string, bool) {}}
+		onReorg: func(string) {}, onTask: func(string, bool) {}, onHead: func(string, eth.L2BlockRef) {}}
 }
 
 func (c *counters) RecordFollowSourceReorg(action string) {
@@ -447,6 +449,8 @@ func (c *counters) reorg(action string) int {
 	defer c.mu.Unlock()
 	return c.reorgs[action]
 }
+
+func (c *counters) RecordL2Ref(name string, ref eth.L2BlockRef) { c.onHead(name, ref) }
 
 func (c *counters) RecordTask(kind string, _, _ time.Duration, failed bool) { c.onTask(kind, failed) }
 

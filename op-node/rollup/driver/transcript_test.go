@@ -86,7 +86,7 @@ func (s *story) perform(d *datadriven.TestData) error {
 		return s.startCommand(d)
 	case "restart":
 		s.stop()
-		s.localSafe, s.finalized = s.el.Heads().Safe, s.el.Heads().Finalized
+		s.forget()
 		s.production.Stopped = d.HasArg("stopped")
 		s.embark()
 	case "l1":

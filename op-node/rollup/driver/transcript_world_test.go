@@ -50,17 +50,19 @@ type story struct {
 	embarked time.Time
 	began    time.Time
 	events   []happening
-	// calls counts what the engine was asked to do in the present task.
-	calls int
+	// calls counts what the engine was asked to do in the present task, tasks those at one time.
+	calls, tasks int
+	taskAt       time.Time
 	// fresh is the block that the engine was handed last, sent the labels that it was told last.
 	fresh common.Hash
 	sent  [2]common.Hash
 	held  bool
 
-	// What the invariants are about: the highest labels so far, and how often the source left the own chain.
-	localSafe, finalized eth.L2BlockRef
-	divergences          int
-	broken               []string
+	// What the invariants are about: the labels that were published and that the engine was told last, and how often the
+	// source left the own chain.
+	published, labelled map[string]eth.L2BlockRef
+	divergences         int
+	broken              []string
 
 	// told is what the transcript showed last.
 	told map[string]string
@@ -80,7 +82,8 @@ func newTale(t *testing.T) *story {
 		named: make(map[string]modelel.Block), mine: make(map[common.Hash]bool), told: make(map[string]string)}
 	s.l1.delay, s.source.delay, s.eventDelay = l1Delay, sourceDelay, eventDelay
 	s.log = log.NewLogger(&storyLog{story: s})
-	s.counts.onReorg, s.counts.onTask = s.onReorg, s.onTask
+	s.counts.onReorg, s.counts.onTask, s.counts.onHead = s.onReorg, s.onTask, s.onHead
+	s.forget()
 	s.began = time.Now()
 	s.open()
 	s.learn(s.chain.Genesis())
@@ -182,8 +185,18 @@ func (s *story) breach(format string, args ...any) {
 
 func (s *story) onReorg(action string) { s.note(rankEngine, "counted: %s", action) }
 
-// onTask hears of every finished task.
+// onTask hears of every finished task. A controller that works on and on while no time passes would never let a story
+// end.
 func (s *story) onTask(kind string, failed bool) {
+	const hot = 10_000
+	if now := time.Now(); now.Equal(s.taskAt) {
+		s.tasks++
+	} else {
+		s.tasks, s.taskAt = 0, now
+	}
+	if s.tasks > hot {
+		panic(fmt.Sprintf("still working after %d tasks and no time, the last one is %s\n%s", hot, kind, s.heads()))
+	}
 	if failed && s.calls == 0 && (kind == "seal" || kind == "process") {
 		s.note(rankEngine, "%s is refused, the engine is not asked", kind)
 	}
@@ -201,7 +214,7 @@ func (w *witness) ForkchoiceUpdate(ctx context.Context, fc *eth.ForkchoiceState,
 	s := w.story
 	s.calls++
 	if attrs != nil {
-		s.checkBuild(fc.HeadBlockHash)
+		s.checkBuild(fc.HeadBlockHash, uint64(attrs.Timestamp))
 	}
 	log := modelel.NewRecorder(w.Engine, s.name)
 	res, err := log.ForkchoiceUpdate(ctx, fc, attrs)
@@ -224,11 +237,11 @@ func (w *witness) ForkchoiceUpdate(ctx context.Context, fc *eth.ForkchoiceState,
 	}
 	if valid {
 		s.sent = labels
+		s.labelled = s.keeps("the engine's", s.labelled, map[string]eth.L2BlockRef{"safe": s.ref(labels[0]), "finalized": s.ref(labels[1])})
 	}
 	if attrs == nil {
 		s.fresh = common.Hash{}
 	}
-	s.checkLabels()
 	return res, err
 }
 
@@ -236,6 +249,9 @@ func (w *witness) ForkchoiceUpdate(ctx context.Context, fc *eth.ForkchoiceState,
 func (w *witness) NewPayload(ctx context.Context, payload *eth.ExecutionPayload, root *common.Hash) (*eth.PayloadStatusV1, error) {
 	s := w.story
 	s.calls++
+	if head := s.head(); s.mine[payload.BlockHash] && payload.ParentHash != head.Hash {
+		s.breach("%s reaches the engine, and does not build on the head %s", s.name(payload.BlockHash), s.name(head.Hash))
+	}
 	log := modelel.NewRecorder(w.Engine, s.name)
 	res, err := log.NewPayload(ctx, payload, root)
 	if err == nil && res != nil && res.Status == eth.ExecutionValid {
@@ -314,7 +330,7 @@ func (l *storyLog) Handle(_ context.Context, r slog.Record) error {
 		text = fmt.Sprintf("%s %s", r.Level, r.Message)
 		r.Attrs(func(a slog.Attr) bool {
 			switch a.Key {
-			case "reason", "blocks":
+			case "reason", "blocks", "why":
 				text += fmt.Sprintf(" %s=%v", a.Key, a.Value)
 			case "parent", "target":
 				text += fmt.Sprintf(" %s=%s", a.Key, s.nameOf(a.Value.Any()))
@@ -358,26 +374,48 @@ func (s *story) nameOf(block any) string {
 	}
 }
 
-// checkBuild looks at what has to hold of a block that the engine is asked for: it builds on the node's head.
-func (s *story) checkBuild(parent common.Hash) {
-	if head := s.head(); parent != head.Hash {
-		s.breach("a build on %s reaches the engine, the head is %s", s.name(parent), s.name(head.Hash))
+// checkBuild looks at what has to hold of a block that the engine is asked for: it builds on the node's head, and is the
+// next one in time.
+func (s *story) checkBuild(parent common.Hash, timestamp uint64) {
+	head := s.head()
+	if parent != head.Hash || timestamp != head.Time+uint64(blockTime/time.Second) {
+		s.breach("a build on %s of time %d reaches the engine, the head is %s of time %d", s.name(parent), timestamp,
+			s.name(head.Hash), head.Time)
 	}
 }
 
-// checkLabels looks at what has to hold of labels at any time.
-func (s *story) checkLabels() {
-	st := s.status()
-	if st.UnsafeL2.Hash == (common.Hash{}) {
-		return
+// onHead hears of every head that is published.
+func (s *story) onHead(name string, ref eth.L2BlockRef) {
+	if name != "l2_unsafe" {
+		s.published = s.keeps("the published", s.published, map[string]eth.L2BlockRef{name: ref})
 	}
-	if was := s.localSafe; st.LocalSafeL2.Number < was.Number && s.l1.has(was.L1Origin) {
-		s.breach("local-safe fell from %s to %s, and L1 demands nothing", s.name(was.Hash), s.name(st.LocalSafeL2.Hash))
+}
+
+// keeps looks at what has to hold of labels at any time: they do not fall, but for a block whose L1 origin is gone, and
+// finalized not even then.
+func (s *story) keeps(whose string, before, now map[string]eth.L2BlockRef) map[string]eth.L2BlockRef {
+	after := maps.Clone(before)
+	for label, ref := range now {
+		was := before[label]
+		demanded := !s.l1.has(was.L1Origin) && !strings.Contains(label, "finalized")
+		if ref.Number < was.Number && !demanded {
+			s.breach("%s label %s fell from %s to %s", whose, label, s.name(was.Hash), s.name(ref.Hash))
+		}
+		after[label] = ref
 	}
-	if st.FinalizedL2.Number < s.finalized.Number {
-		s.breach("finalized fell from %s to %s", s.name(s.finalized.Hash), s.name(st.FinalizedL2.Hash))
-	}
-	s.localSafe, s.finalized = st.LocalSafeL2, st.FinalizedL2
+	return after
+}
+
+// forget begins anew with the labels, as a node does that starts.
+func (s *story) forget() {
+	s.published, s.labelled = make(map[string]eth.L2BlockRef), make(map[string]eth.L2BlockRef)
+}
+
+// ref is a block that was heard of.
+func (s *story) ref(hash common.Hash) eth.L2BlockRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.blocks[hash].Ref
 }
 
 // check looks at what has to hold after every command.
@@ -385,7 +423,6 @@ func (s *story) check() {
 	if s.node == nil {
 		return
 	}
-	s.checkLabels()
 	st := s.status()
 	for _, pair := range [][2]eth.L2BlockRef{{st.UnsafeL2, st.LocalSafeL2}, {st.LocalSafeL2, st.SafeL2}, {st.SafeL2, st.FinalizedL2}} {
 		if st.UnsafeL2.Hash != (common.Hash{}) && !s.above(pair[0], pair[1]) {

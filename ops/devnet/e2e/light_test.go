@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,11 +31,7 @@ func startLight(t *testing.T, change func(*stack.Options)) (*stack.Stack, []*sta
 	})
 	lights := s.Lights()
 	for _, light := range lights {
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("%s, the last lines:\n%s", light.Name(), strings.Join(light.Tail(), "\n"))
-			}
-		})
+		watchLog(t, light)
 	}
 	return s, lights
 }
@@ -49,11 +44,7 @@ func addLight(t *testing.T, s *stack.Stack, spec stack.LightSpec) *stack.Followe
 	defer cancel()
 	light, err := s.AddLightSequencer(ctx, spec)
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s, the last lines:\n%s", light.Name(), strings.Join(light.Tail(), "\n"))
-		}
-	})
+	watchLog(t, light)
 	return light
 }
 

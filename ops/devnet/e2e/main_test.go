@@ -114,8 +114,7 @@ func startStack(t *testing.T, change func(*stack.Options)) *stack.Stack {
 	return s
 }
 
-// startFollower adds an op-node process. When the test fails its last lines are shown. A data race it reports, if it
-// was built to, fails the test.
+// startFollower adds an op-node process, with its log watched.
 func startFollower(t *testing.T, s *stack.Stack, spec stack.FollowerSpec) *stack.Follower {
 	t.Helper()
 	spec.Binary = binary
@@ -123,6 +122,13 @@ func startFollower(t *testing.T, s *stack.Stack, spec stack.FollowerSpec) *stack
 	defer cancel()
 	f, err := s.AddFollower(ctx, spec)
 	require.NoError(t, err)
+	watchLog(t, f)
+	return f
+}
+
+// watchLog shows a node's last lines when the test fails. A data race it reports, if it was built to, fails the test.
+func watchLog(t *testing.T, f *stack.Follower) {
+	t.Helper()
 	t.Cleanup(func() {
 		text, err := os.ReadFile(f.LogFile())
 		require.NoError(t, err)
@@ -136,7 +142,6 @@ func startFollower(t *testing.T, s *stack.Stack, spec stack.FollowerSpec) *stack
 			}
 		}
 	})
-	return f
 }
 
 // waitFor polls until ok or fails the test.

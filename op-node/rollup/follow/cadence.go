@@ -186,10 +186,18 @@ func (c clocked) distance() uint64 { return c.number - min(c.current, c.number) 
 // judge moves the aim, once for every head.
 func (c clocked) judge(early bool) clocked {
 	if !c.judged {
-		c.aim = c.aim.learn(early, c.pollsPerHead(), c.period, min(c.headGap, 4*c.period))
+		c.aim = c.aim.learn(early, c.pollsPerHead(), c.period, c.maxDelay())
 		c.judged = true
 	}
 	return c
+}
+
+// maxDelay is the latest aim: the source is expected to reach a head until about the next one.
+func (c clocked) maxDelay() time.Duration {
+	if c.headGap == 0 {
+		return c.period
+	}
+	return min(c.headGap, 4*c.period)
 }
 
 // pollsPerHead is how many polls the budget has for one L1 head.
@@ -214,6 +222,9 @@ func (c clocked) Next(now time.Time) time.Time {
 // expect is the next poll while a change is expected.
 func (c clocked) expect() time.Time {
 	due := c.lastHead.Add(c.aim.delay + c.offset)
+	if c.alone(due) {
+		due = due.Add(c.period / 16)
+	}
 	if c.polls > 0 {
 		due = c.last.Add(c.widening(minGap, c.polls))
 	}
@@ -227,6 +238,12 @@ func (c clocked) expect() time.Time {
 		return next
 	}
 	return affordable
+}
+
+// alone tells that a first poll at a time will have to do, for want of credit for a second: the rest of a change that
+// came in two would wait for the next head. Where the budget has but one poll for a head this is always so, and accepted.
+func (c clocked) alone(at time.Time) bool {
+	return !c.aim.early && c.pollsPerHead() > 1.5 && c.credit.reaches(1+trustCredit-c.pollsPerHead()).After(at)
 }
 
 // settle is the next poll after a change, which looks for more of it. If the aim is trusted, little is expected of that

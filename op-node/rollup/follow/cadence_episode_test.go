@@ -78,6 +78,12 @@ func TestCadenceSettles(t *testing.T) {
 		e.poll(true)
 		require.Greater(t, e.next(), 8*time.Second)
 	})
+	t.Run("in trust, left out, but then looked for a little later", func(t *testing.T) {
+		e := newEpisode(t)
+		usual := e.next()
+		e.spend(2)
+		require.Equal(t, usual+episodePeriod/16, e.next())
+	})
 	t.Run("in doubt, soon", func(t *testing.T) {
 		e := newEpisode(t)
 		e.poll(false)
@@ -164,6 +170,7 @@ func TestCadenceKnowsWhatIsWaitedFor(t *testing.T) {
 		for range maxMissed + 1 {
 			follow(4)
 		}
+		e.now = e.now.Add(time.Minute) // for credit
 		require.InDelta(t, usual, follow(4), float64(50*time.Millisecond), "it is not taken for slow")
 		e.l1Head()
 		e.answer(Answer{Changed: true, CurrentL1: e.number - 4})
@@ -202,6 +209,17 @@ func TestCadenceForgetsAStall(t *testing.T) {
 	}
 	e.l1Head()
 	require.InDelta(t, before, e.next(), float64(10*time.Millisecond))
+}
+
+// The first L1 head, of which nothing is known to compare it with, teaches as well.
+func TestCadenceLearnsFromTheFirstHead(t *testing.T) {
+	e := &episode{t: t, c: Clocked(episodePeriod, 0), now: time.Unix(1_700_000_000, 0)}
+	e.poll(true)
+	e.l1Head()
+	e.poll(false)
+	e.poll(true)
+	e.l1Head()
+	require.Greater(t, e.next(), firstAim.delay)
 }
 
 // A source that becomes slower, or faster, is known to be after some L1 heads.

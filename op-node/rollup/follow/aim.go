@@ -6,11 +6,11 @@ const (
 	// minCalm and maxCalm bound the share of first polls that may come too early: one in so many.
 	minCalm, maxCalm = 15, 200
 	// minStep is the smallest step by which an aim moves later.
-	minStep = 80 * time.Millisecond
+	minStep = 100 * time.Millisecond
 )
 
 // firstAim is tried first.
-var firstAim = aim{delay: 100 * time.Millisecond, step: 100 * time.Millisecond}
+var firstAim = aim{delay: 100 * time.Millisecond, step: 200 * time.Millisecond}
 
 // aim is a delay after an L1 head, learned as a quantile of the delays after which the source has digested it: a poll
 // that comes too early moves it later by a step, one that does not moves it earlier by a fraction of it. The step shrinks

@@ -223,7 +223,7 @@ func (c clocked) Next(now time.Time) time.Time {
 func (c clocked) expect() time.Time {
 	due := c.lastHead.Add(c.aim.delay + c.offset)
 	if c.alone(due) {
-		due = due.Add(c.period / 16)
+		due = due.Add(c.period / 12)
 	}
 	if c.polls > 0 {
 		due = c.last.Add(c.widening(minGap, c.polls))

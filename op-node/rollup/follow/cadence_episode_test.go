@@ -82,7 +82,7 @@ func TestCadenceSettles(t *testing.T) {
 		e := newEpisode(t)
 		usual := e.next()
 		e.spend(2)
-		require.Equal(t, usual+episodePeriod/16, e.next())
+		require.Equal(t, usual+episodePeriod/12, e.next())
 	})
 	t.Run("in doubt, soon", func(t *testing.T) {
 		e := newEpisode(t)

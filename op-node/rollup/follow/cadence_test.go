@@ -187,7 +187,7 @@ func TestCadenceOverADay(t *testing.T) {
 		"mainnet, jittery source":  {mainnet(around(time.Second, 500*time.Millisecond)), 2 * time.Second, .5, .6},
 		"mainnet, busy":            {mainnet(busy(usual)), 2 * time.Second, .25, .5},
 		"mainnet, blocks of 1 s":   {mainnet(usual), time.Second, .25, .5},
-		"mainnet, blocks of 1/4 s": {mainnet(usual), time.Second / 4, .8, 1},
+		"mainnet, blocks of 1/4 s": {mainnet(usual), time.Second / 4, .8, 1.1},
 		"mainnet, source stalls an hour in six": {mainnet(usual).with(func(d *sourceDay) {
 			d.stall = func(at time.Duration) bool { return at%(6*time.Hour) < time.Hour }
 		}), 2 * time.Second, .25, .5},

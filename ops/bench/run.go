@@ -116,7 +116,7 @@ func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]
 func onModel(measure func(context.Context, model.Options) (report.Group, error)) func(context.Context, config, string, log.Logger) ([]report.Group, error) {
 	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
 		o := model.Options{
-			Worlds: 40, Warmup: 20 * time.Second, Window: 80 * time.Second,
+			Worlds: 40, Warmup: 80 * time.Second, Window: 80 * time.Second,
 			Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
 			Patients: 16, Divergences: 3, Watch: 12 * time.Second,
 			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,

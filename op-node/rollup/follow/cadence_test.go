@@ -146,10 +146,6 @@ func busy(usual func(*rand.Rand) time.Duration) func(*rand.Rand) time.Duration {
 	}
 }
 
-func at(d time.Duration) func(*rand.Rand) time.Duration {
-	return func(*rand.Rand) time.Duration { return d }
-}
-
 // drifting is a fixed interval that does not stay in step with L1: over a day its polls fall everywhere between two heads.
 func drifting(period time.Duration) Cadence { return Every(period + period/997) }
 

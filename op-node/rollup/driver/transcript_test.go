@@ -37,7 +37,7 @@ import (
 //	l2 fork b at=14 blocks=10         another version of the own blocks above 14, with the same L1 origins
 //	engine-has 15b..24b               the engine has blocks off its chain
 //	peers have 15b..24b               its peers have blocks
-//	el fault drop [times=3] [on=FCU]  drop, null, empty, forget, late, -38001, -38002, -38003; without times for good
+//	el fault drop [times=3] [on=FCU]  the faults of modelel.ParseFault; without times for good
 //	el restart | sync | heal | rewind 30 | labels
 //	gossip 30..41                     unsafe payloads arrive
 //	admin start 41 | start conductor | stop | override
@@ -306,14 +306,9 @@ func (s *story) elCommand(first string, d *datadriven.TestData) error {
 }
 
 func (s *story) addFault(d *datadriven.TestData) error {
-	fault, ok := map[string]modelel.Fault{
-		"drop": modelel.Drop(), "null": modelel.NilAnswer(), "empty": modelel.EmptyAnswer(), "forget": modelel.Forget(),
-		"late": modelel.Late(modelel.Drop()), "-38001": modelel.RPCError(-38001, "unknown payload"),
-		"-38002": modelel.RPCError(-38002, "invalid forkchoice state"),
-		"-38003": modelel.RPCError(-38003, "invalid payload attributes"),
-	}[d.CmdArgs[1].Key]
-	if !ok {
-		return fmt.Errorf("unknown fault %s", d.CmdArgs[1].Key)
+	fault, err := modelel.ParseFault(d.CmdArgs[1].Key)
+	if err != nil {
+		return err
 	}
 	var methods []modelel.Method
 	if on, ok := value(d, "on"); ok {

@@ -38,7 +38,7 @@ import (
 //	wait 2s [polling]                 time passes
 //	flood 1..900 local-safe=80 …      all these payloads and then a status at once
 //	el restart | rewind 30 | sync | mark-invalid 7 | labels
-//	el fault drop [times=3] [on=FCU]  drop, hang, garbage, null, forget, reaiming, late, -38002; without times for good
+//	el fault drop [times=3] [on=FCU]  the faults of modelel.ParseFault; without times for good
 //	el slow 10ms                      each call takes a while
 //	el hides-up-to 50                 older canonical blocks are not found by number
 //	el heal                           no more faults
@@ -325,14 +325,9 @@ func (s *story) elCommand(first string, d *datadriven.TestData) error {
 }
 
 func (s *story) addFault(d *datadriven.TestData) error {
-	fault, ok := map[string]modelel.Fault{
-		"drop": modelel.Drop(), "hang": modelel.Hang(), "garbage": modelel.EmptyAnswer(), "null": modelel.NilAnswer(),
-		"forget": modelel.Forget(), "reaiming": modelel.Late(modelel.Reaiming()), "late": modelel.Late(modelel.Drop()),
-		"-38002":     modelel.RPCError(int(eth.InvalidForkchoiceState), "invalid forkchoice state"),
-		"late-38002": modelel.Late(modelel.RPCError(int(eth.InvalidForkchoiceState), "invalid forkchoice state")),
-	}[d.CmdArgs[1].Key]
-	if !ok {
-		return fmt.Errorf("unknown fault %s", d.CmdArgs[1].Key)
+	fault, err := modelel.ParseFault(d.CmdArgs[1].Key)
+	if err != nil {
+		return err
 	}
 	var methods []modelel.Method
 	if on, ok := value(d, "on"); ok {

@@ -81,3 +81,40 @@ func parseState(find func(string) (Block, error), args string) (*eth.ForkchoiceS
 	}
 	return &state, nil
 }
+
+// ParseFault makes a [Fault] from its name in a transcript: drop, hang, null, garbage, forget, reaiming, the code of an
+// error of the engine API such as -38002, late for a dropped answer, or late-38002 for an error after the call was carried
+// out.
+func ParseFault(name string) (Fault, error) {
+	switch name {
+	case "drop":
+		return Drop(), nil
+	case "hang":
+		return Hang(), nil
+	case "null":
+		return NilAnswer(), nil
+	case "garbage":
+		return EmptyAnswer(), nil
+	case "forget":
+		return Forget(), nil
+	case "reaiming":
+		return Late(Reaiming()), nil
+	case "late":
+		return Late(Drop()), nil
+	}
+	code, late := strings.CutPrefix(name, "late")
+	message, ok := map[string]string{
+		"-38001": "unknown payload", "-38002": "invalid forkchoice state", "-38003": "invalid payload attributes",
+	}[code]
+	if !ok {
+		return nil, fmt.Errorf("unknown fault %s", name)
+	}
+	number, err := strconv.Atoi(code)
+	if err != nil {
+		return nil, err
+	}
+	if late {
+		return Late(RPCError(number, message)), nil
+	}
+	return RPCError(number, message), nil
+}

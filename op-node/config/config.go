@@ -72,7 +72,7 @@ type L1 struct {
 	MaxBatchSize int
 	// MaxConcurrency is the largest number of requests in flight.
 	MaxConcurrency int
-	// HTTPPollInterval is how often an HTTP endpoint is asked for its head. Other endpoints push it.
+	// HTTPPollInterval is how often an HTTP endpoint is asked for its head, on average. Other endpoints push it.
 	HTTPPollInterval time.Duration
 	// CacheSize in blocks, for headers, receipts and transactions; 0 means 3/2 of the sequencing window.
 	CacheSize uint

@@ -181,7 +181,7 @@ func (s *Set) l1() []cli.Flag {
 		in.decimal(&c.L1.RateLimit, "l1.rpc-rate-limit", "L1_RPC_RATE_LIMIT", "Requests per second to the L1 RPC at most. 0 means no limit."),
 		in.integer(&c.L1.MaxBatchSize, "l1.rpc-max-batch-size", "L1_RPC_MAX_BATCH_SIZE", "Requests in one batch to the L1 RPC at most; also the burst of the rate limit."),
 		in.integer(&c.L1.MaxConcurrency, "l1.max-concurrency", "L1_MAX_CONCURRENCY", "Requests in flight to the L1 RPC at most."),
-		in.duration(&c.L1.HTTPPollInterval, "l1.http-poll-interval", "L1_HTTP_POLL_INTERVAL", "How often an L1 RPC that cannot push (http) is asked for its head."),
+		in.duration(&c.L1.HTTPPollInterval, "l1.http-poll-interval", "L1_HTTP_POLL_INTERVAL", "How often on average an L1 RPC that cannot push (http) is asked for its head."),
 		in.unsigned(&c.L1.CacheSize, "l1.cache-size", "L1_CACHE_SIZE",
 			"L1 blocks, receipts and transactions kept in memory, in blocks. 0 means 3/2 of the sequencing window; chains with rare batches need that much."),
 		in.number(&c.L1.VerifierConfs, "verifier.l1-confs", "VERIFIER_L1_CONFS", "L1 blocks that derivation stays behind the L1 head."),

@@ -9,7 +9,6 @@ import (
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
-	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/node/api"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
@@ -93,9 +92,7 @@ func (n *Node) newL1View(ctx context.Context) (*l1chain.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, l1PollTimeout)
-	defer cancel()
-	head, err := n.l1.L1BlockRefByLabel(ctx, eth.Unsafe)
+	head, err := n.askL1Head(ctx)
 	if err != nil {
 		n.log.Warn("L1 head unknown for now, labels wait for the next one", "err", err)
 		return view, nil

@@ -108,8 +108,11 @@ func (n *Node) watchL1Head(ctx context.Context) {
 	}
 }
 
+// askL1Head asks for the head, within l1PollTimeout.
 func (n *Node) askL1Head(ctx context.Context) (eth.L1BlockRef, error) {
-	return (&l1Poll{source: n.l1, label: eth.Unsafe}).ask(ctx)
+	ctx, cancel := context.WithTimeout(ctx, l1PollTimeout)
+	defer cancel()
+	return n.l1.L1BlockRefByLabel(ctx, eth.Unsafe)
 }
 
 // l1Poll asks for a labelled L1 block at an interval, beginning at once.

@@ -106,12 +106,22 @@ func TestQuorumWithLiar(t *testing.T) {
 		w := newWorld(t)
 		fork := w.chain.L2().Fork("x", 0)
 		liar := &fake{name: "liar", w: w}
-		w.follow(Config{Quorum: 2}, liar.does(func() (follow.Status, error) { return w.version(fork, w.l1Head()), nil }),
+		lie := func() (follow.Status, error) {
+			status := w.version(fork, w.l1Head())
+			status.Finalized = w.truth(w.l1Head()).Finalized // for a lie about that it would have no say at all
+			return status, nil
+		}
+		w.follow(Config{Quorum: 2}, liar.does(lie),
 			w.honest("b"), w.honest("c"))
 		w.run(5 * time.Minute)
 		w.requireFollowing()
-		require.Positive(t, w.metrics.disagreements)
+		require.Equal(t, 2, w.metrics.disagreements, "with b and with c, from the first block on")
+		require.Equal(t, [][2]string{{"liar", "b"}, {"liar", "c"}}, w.driver.State().Disagreements)
 		require.Empty(t, w.driver.State().Followed, "no single source is followed")
+		liar.does(w.honest("").say)
+		w.run(30 * time.Second)
+		require.Empty(t, w.driver.State().Disagreements)
+		require.Equal(t, 2, w.metrics.disagreements)
 	})
 }
 

@@ -155,14 +155,24 @@ func (d *Driver) decide(applied follow.Applied, news bool) {
 			votes = append(votes, follow.Vote{Rank: rank, Target: target, Age: now.Sub(c.at)})
 		}
 	}
-	choice := follow.Agree(d.policy, votes, d.court.followed, applied, func(number uint64) follow.Lookup {
-		return d.own.at(d.ctx, number)
-	})
+	chain := func(number uint64) follow.Lookup { return d.own.at(d.ctx, number) }
+	choice := follow.Agree(d.policy, votes, d.court.followed, applied, chain)
 	changed := choice.Source != d.court.followed
 	d.noteChoice(choice)
+	d.noteConflicts(follow.Contradictions(d.court.conflicts, d.words(), chain))
 	if choice.Reason == follow.None && (news || changed) {
 		d.controller.Follow(choice.Target)
 	}
+}
+
+// words are what the sources said last of what was accepted. Those that do not answer any more have none.
+func (d *Driver) words() (words []follow.Word) {
+	for rank, c := range d.court.candidates {
+		if c.history != (follow.Applied{}) && c.answered && d.clock.Since(c.at) <= d.policy.Fresh {
+			words = append(words, follow.Word{Rank: rank, Labels: c.history.Labels})
+		}
+	}
+	return words
 }
 
 // validate has the L1 view judge a status. Of its current_l1, number and hash count; the rest is taken from the own view
@@ -206,26 +216,13 @@ func (d *Driver) note(c *candidate, reason follow.Reason, err error) {
 	}
 }
 
-// noteChoice shows whom the node follows, and whether the sources contradict each other, when that changes.
+// noteChoice shows whom the node follows, when that changes.
 func (d *Driver) noteChoice(choice follow.Choice) {
 	court := d.court
 	if choice.Source != court.followed && choice.Reason == follow.None {
 		d.log.Info("Following source", "source", d.sourceName(choice.Source), "was", d.sourceName(court.followed))
 		court.followed = choice.Source
 		d.metrics.RecordFollowed(d.sourceName(choice.Source))
-	}
-	if !slices.Equal(choice.Conflicts, court.conflicts) {
-		for _, pair := range choice.Conflicts {
-			if !slices.Contains(court.conflicts, pair) {
-				d.metrics.RecordDisagreement()
-				d.log.Warn("Sources contradict each other", "source", d.sourceName(pair[0]), "other", d.sourceName(pair[1]),
-					"followed", d.sourceName(choice.Source), "quorum", d.policy.Quorum)
-			}
-		}
-		if len(choice.Conflicts) == 0 {
-			d.log.Info("Sources agree again")
-		}
-		court.conflicts = choice.Conflicts
 	}
 	if choice.Reason != court.reason && len(court.candidates) > 1 {
 		if choice.Reason == follow.None {
@@ -235,6 +232,21 @@ func (d *Driver) noteChoice(choice follow.Choice) {
 		}
 	}
 	court.reason = choice.Reason
+}
+
+// noteConflicts shows which sources contradict each other, when that changes.
+func (d *Driver) noteConflicts(conflicts [][2]int) {
+	for _, pair := range conflicts {
+		if !slices.Contains(d.court.conflicts, pair) {
+			d.metrics.RecordDisagreement()
+			d.log.Warn("Sources contradict each other", "source", d.sourceName(pair[0]), "other", d.sourceName(pair[1]),
+				"followed", d.sourceName(d.court.followed), "quorum", d.policy.Quorum)
+		}
+	}
+	if len(conflicts) == 0 && len(d.court.conflicts) > 0 {
+		d.log.Info("Sources do not contradict each other any more")
+	}
+	d.court.conflicts = conflicts
 }
 
 func (d *Driver) sourceName(rank int) string {

@@ -44,8 +44,6 @@ type Choice struct {
 	Source int
 	// Supporters are the ranks of the sources that stand behind the target's local-safe head, ascending.
 	Supporters []int
-	// Conflicts are the pairs of ranks whose sources contradict each other, ascending.
-	Conflicts [][2]int
 	// Reason is NoQuorum if too few sources agree.
 	Reason Reason
 }
@@ -63,15 +61,10 @@ func Agree(policy Policy, votes []Vote, followed int, prev Applied, chain OwnCha
 		}
 	}
 	slices.SortFunc(fresh, func(a, b Vote) int { return cmp.Compare(a.Rank, b.Rank) })
-	conflicts := contradictions(fresh, chain)
-	var choice Choice
 	if policy.Quorum > 1 {
-		choice = byQuorum(policy.Quorum, fresh, prev, chain)
-	} else {
-		choice = sticky(policy, fresh, followed, chain)
+		return byQuorum(policy.Quorum, fresh, prev, chain)
 	}
-	choice.Conflicts = conflicts
-	return choice
+	return sticky(policy, fresh, followed, chain)
 }
 
 // sticky stays with the followed source as long as it is healthy, else takes the next healthy one in the operator's
@@ -80,7 +73,7 @@ func sticky(policy Policy, votes []Vote, followed int, chain OwnChain) Choice {
 	healthy := func(v Vote) bool {
 		for _, other := range votes {
 			if ahead := seconds(other.Target.currentL1.Time, v.Target.currentL1.Time); ahead > policy.MaxLag &&
-				!contradict(v.Target, other.Target, chain) {
+				!contradict(v.Target.labels, other.Target.labels, chain) {
 				return false
 			}
 		}
@@ -152,9 +145,8 @@ const (
 	localSafeLabel
 )
 
-// claims are the heads of a vote from finalized up, so that the labels below one are the prefix.
-func (v Vote) claims() []eth.L2BlockRef {
-	l := v.Target.labels
+// claims are the heads from finalized up, so that the labels below one are the prefix.
+func (l Labels) claims() []eth.L2BlockRef {
 	return []eth.L2BlockRef{l.Finalized.L2BlockRef, l.Safe.L2BlockRef, l.LocalSafe.L2BlockRef}
 }
 
@@ -165,7 +157,7 @@ func (c council) decide(label int, applied, ceiling eth.L2BlockRef) (eth.L2Block
 	var best eth.L2BlockRef
 	var supporters []int
 	for _, v := range c.votes {
-		for _, head := range v.claims()[:label+1] {
+		for _, head := range v.Target.labels.claims()[:label+1] {
 			if !known(head.Hash) || exceeds(head, ceiling) {
 				continue
 			}
@@ -205,7 +197,7 @@ func (c council) better(a eth.L2BlockRef, byA int, b eth.L2BlockRef, byB int) bo
 func (c council) supporters(label int, block eth.L2BlockRef) []int {
 	var by []int
 	for _, v := range c.votes {
-		for _, head := range v.claims()[:label+1] {
+		for _, head := range v.Target.labels.claims()[:label+1] {
 			if known(head.Hash) && (head == block || (block.Number < head.Number && c.own(block) && c.own(head))) {
 				by = append(by, v.Rank)
 				break
@@ -219,7 +211,7 @@ func (c council) supporters(label int, block eth.L2BlockRef) []int {
 func (c council) revoked(label int, applied eth.L2BlockRef) int {
 	n := 0
 	for _, v := range c.votes {
-		if below(v.claims()[label], applied) {
+		if below(v.Target.labels.claims()[label], applied) {
 			n++
 		}
 	}
@@ -255,42 +247,4 @@ func (c council) currentL1(labels Labels, prev Applied) eth.L1BlockRef {
 // canonical, so an applied one that no vote has was reorged out, or all have moved on.
 func (c council) kept(ref eth.L1BlockRef) bool {
 	return slices.ContainsFunc(c.votes, func(v Vote) bool { return v.Target.currentL1.Number >= ref.Number })
-}
-
-// contradictions lists the pairs of votes that cannot both be right.
-func contradictions(votes []Vote, chain OwnChain) [][2]int {
-	var pairs [][2]int
-	for i, a := range votes {
-		for _, b := range votes[i+1:] {
-			if contradict(a.Target, b.Target, chain) {
-				pairs = append(pairs, [2]int{a.Rank, b.Rank})
-			}
-		}
-	}
-	return pairs
-}
-
-// contradict tells that the heads of two targets are not on one chain: two blocks of the same number, or one on the own
-// chain and the other, not above it, off it.
-func contradict(a, b Target, chain OwnChain) bool {
-	for _, x := range (Vote{Target: a}).claims() {
-		for _, y := range (Vote{Target: b}).claims() {
-			if !known(x.Hash) || !known(y.Hash) {
-				continue
-			}
-			if sameHeightOtherHash(x, y) || off(x, y, chain) || off(y, x, chain) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// off tells that x is on the own chain and y, not above it, is not.
-func off(x, y eth.L2BlockRef, chain OwnChain) bool {
-	if y.Number > x.Number || chain(x.Number) != Found(x) {
-		return false
-	}
-	block, found := chain(y.Number).Block()
-	return found && block.Hash != y.Hash
 }

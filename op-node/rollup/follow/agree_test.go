@@ -68,18 +68,6 @@ func TestAgreeSticky(t *testing.T) {
 	}
 }
 
-func TestAgreeConflicts(t *testing.T) {
-	honest, same, fork := vote(0, 90, 80, 40, 20), vote(1, 95, 85, 45, 20), liar(2, 'x', 90, 80, 50, 20)
-	got := Agree(alone, []Vote{honest, same, fork}, 0, Applied{}, ownUpTo(100))
-	require.Equal(t, [][2]int{{0, 2}, {1, 2}}, got.Conflicts)
-	require.Equal(t, 0, got.Source, "the followed source wins")
-
-	high := liar(1, 'x', 99, 97, 96, 20)
-	require.Empty(t, Agree(alone, []Vote{honest, high}, 0, Applied{}, ownUpTo(60)).Conflicts, "nothing known of the blocks above the own chain")
-	require.Empty(t, Agree(alone, []Vote{honest, high}, 0, Applied{}, ownUpTo(100)).Conflicts, "the fork may begin above 90")
-	require.NotEmpty(t, Agree(alone, []Vote{vote(0, 99, 98, 40, 20), high}, 0, Applied{}, ownUpTo(100)).Conflicts)
-}
-
 func TestAgreeQuorum(t *testing.T) {
 	prev := applied(85, 75, 40, 19)
 	two := Policy{Quorum: 2, Fresh: 12 * time.Second, MaxLag: time.Minute}
@@ -212,7 +200,7 @@ func TestAgreeFindsTheObvious(t *testing.T) {
 			for n := uint64(0); n <= 100; n++ {
 				count := 0
 				for _, v := range fresh {
-					if v.claims()[label].Number >= n {
+					if v.Target.labels.claims()[label].Number >= n {
 						count++
 					}
 				}

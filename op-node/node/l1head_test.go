@@ -64,7 +64,7 @@ func TestL1HeadPoll(t *testing.T) {
 		"slots of the interval": {slottedL1{slot: mainnet}, mainnet, time.Second, mainnet},
 		"uneven":                {slottedL1{slot: mainnet, spread: 2 * time.Second}, mainnet, 4 * time.Second, mainnet + time.Second},
 		"missing blocks":        {slottedL1{slot: mainnet, missing: func(slot int) bool { return slot%40 == 39 }}, mainnet, time.Second, mainnet},
-		"shorter interval":      {slottedL1{slot: mainnet}, 4 * time.Second, time.Second, 4 * time.Second},
+		"shorter interval":      {slottedL1{slot: mainnet}, 4 * time.Second, time.Second, 5 * time.Second},
 		"longer interval":       {slottedL1{slot: 2 * time.Second}, mainnet, 1500 * time.Millisecond, 2 * time.Second},
 		"down for a while": {slottedL1{slot: mainnet, down: func(at time.Duration) bool {
 			return at > 20*time.Minute && at < 25*time.Minute

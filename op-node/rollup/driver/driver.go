@@ -155,7 +155,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		cfg:    cfg,
 		id:     rand.Text(),
 		chain:  follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
-		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: 3 * cfg.PollInterval, MaxLag: cfg.MaxLag},
+		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: follow.FreshPeriods * cfg.PollInterval, MaxLag: cfg.MaxLag},
 		engine: deps.Engine, l1: deps.L1, metrics: deps.Metrics, clock: deps.Clock, log: deps.Log, fatal: deps.Fatal,
 		own:     &ownChain{engine: deps.Engine},
 		reports: make(chan report),

@@ -107,7 +107,7 @@ func (p *poller) run(ctx context.Context) {
 		case <-timer.Ch():
 		}
 		if !p.gate() {
-			p.cadence = p.cadence.OnPoll(p.clock.Now(), follow.Answer{})
+			p.cadence = p.cadence.OnPoll(p.clock.Now(), follow.Answer{CurrentL1: p.last.CurrentL1.Number})
 			continue
 		}
 		r := p.poll(ctx)

@@ -47,17 +47,21 @@ func (f fixed) Next(now time.Time) time.Time {
 }
 
 const (
-	// oldAge is after how many quarters of a period the last answer is old: before it does not count any more.
-	oldAge = 11
+	// FreshPeriods is after how many periods an answer does not count any more.
+	FreshPeriods = 3
+	// oldAge is after how many quarters of a period the last answer is old: just before it does not count any more.
+	oldAge = 4*FreshPeriods - 1
 	// minGap is the shortest time between two polls.
 	minGap = 80 * time.Millisecond
-	// maxSilent is after how many heads without a change nothing is learned from them: the source stalls.
+	// maxSilent is after how many heads without a change what they taught is forgotten: the source stalls.
 	maxSilent = 3
 	// maxMissed is after how many heads in a row that a source did not reach it is taken to stay behind by so many.
 	maxMissed = 4
 	// doubtCredit and trustCredit are the credit that a look for the rest of a change takes after a first poll: the less,
 	// the more the L1 blocks to come bring in. With trust in the aim it can be left out, in doubt it is only put off.
 	doubtCredit, trustCredit = 5, 6.5
+	// tight is how many polls there have to be for a head so that more than one can be planned for it.
+	tight = 1.5
 )
 
 // Clocked is the cadence that L1 gives: safe heads move when the source digests an L1 block, so it polls at the delay
@@ -76,7 +80,7 @@ type clocked struct {
 	credit         credit
 	last           time.Time
 
-	// aim is the delay after an L1 head that is tried, proven the one with which a change was last seen.
+	// aim is the delay after an L1 head that is tried, proven the one with which the source last reached a head.
 	aim, proven aim
 
 	// number is that of the newest L1 head, lastHead when it came, headGap the usual time between two.
@@ -118,7 +122,7 @@ func (c clocked) OnL1Head(now time.Time, number uint64) Cadence {
 	return c
 }
 
-// concludeHead learns from the wait for the last head.
+// concludeHead learns from how the wait for the last head ended.
 func (c clocked) concludeHead() clocked {
 	if c.reached {
 		c.missed = 0
@@ -135,13 +139,14 @@ func (c clocked) concludeHead() clocked {
 
 // OnPoll spends credit and learns.
 func (c clocked) OnPoll(now time.Time, answer Answer) Cadence {
+	early := c.waiting && c.polls == 0 && now.Before(c.first())
 	c.credit = c.credit.spend(now)
 	c.last, c.current = now, answer.CurrentL1
 	if answer.Changed {
 		c.silent = 0
 	}
 	if c.waiting {
-		return c.onPollWaiting(answer)
+		return c.onPollWaiting(answer, early)
 	}
 	switch {
 	case answer.Changed:
@@ -152,14 +157,18 @@ func (c clocked) OnPoll(now time.Time, answer Answer) Cadence {
 	return c.settleAfter(answer.Changed)
 }
 
-// onPollWaiting looks for the head in an answer.
-func (c clocked) onPollWaiting(answer Answer) clocked {
-	c.polls++
+// onPollWaiting looks for the head in an answer. One that was asked for before the first poll was due, since the last one
+// got old, does not tell that the source is slow.
+func (c clocked) onPollWaiting(answer Answer, early bool) clocked {
 	if answer.Changed && c.current+c.behind >= c.number {
 		c.waiting, c.reached, c.proven = false, true, c.aim
 		c.behind = min(c.behind, c.distance())
 		return c.settleAfter(true) // whose outcome tells whether the first poll found all of it
 	}
+	if early {
+		return c
+	}
+	c.polls++
 	return c.judge(true)
 }
 
@@ -192,58 +201,74 @@ func (c clocked) judge(early bool) clocked {
 	return c
 }
 
-// maxDelay is the latest aim: the source is expected to reach a head until about the next one.
+// maxDelay is the latest aim: the source is expected to reach a head before the next one, which starts another wait.
 func (c clocked) maxDelay() time.Duration {
 	if c.headGap == 0 {
 		return c.period
 	}
-	return min(c.headGap, 4*c.period)
+	return c.headGap * 7 / 8
 }
 
 // pollsPerHead is how many polls the budget has for one L1 head.
 func (c clocked) pollsPerHead() float64 { return float64(c.headGap) / float64(c.period) }
 
-// Next is never without credit.
+// Next is the next poll that there is credit for.
 func (c clocked) Next(now time.Time) time.Time {
 	switch {
 	case c.last.IsZero():
 		return now
 	case c.waiting:
-		return c.expect()
+		if next := c.expect(); next.Before(c.last.Add(FreshPeriods * c.period)) {
+			return next
+		}
+		// However late the source is expected, and however often L1 moves on before: it is asked now and then.
+		return earliest(c.expect(), c.overdue())
 	case c.settling:
 		if next := c.settle(); next.Before(c.lastHead.Add(c.headGap)) {
 			return next
 		}
 	}
 	// What is saved up serves the next head better, unless there is too much of it, or the last answer gets old.
-	return earliest(c.credit.reaches(maxCredit), latest(c.last.Add(oldAge*c.period/4), c.credit.reaches(1)))
+	return earliest(c.credit.reaches(maxCredit), c.overdue())
+}
+
+// overdue is when the last answer gets old.
+func (c clocked) overdue() time.Time {
+	return latest(c.last.Add(oldAge*c.period/4), c.credit.reaches(1))
 }
 
 // expect is the next poll while a change is expected.
 func (c clocked) expect() time.Time {
-	due := c.lastHead.Add(c.aim.delay + c.offset)
-	if c.alone(due) {
-		due = due.Add(c.period / 12)
-	}
+	due := c.first()
 	if c.polls > 0 {
 		due = c.last.Add(c.widening(minGap, c.polls))
 	}
 	affordable := c.credit.reaches(1)
-	if !affordable.After(due) {
-		return due
+	if affordable.After(due) && c.pollsPerHead() <= tight {
+		// A late poll would make all later ones late. Rather leave this head out.
+		due = c.aimed(c.lastHead.Add(c.headGap))
 	}
-	next := c.lastHead.Add(c.headGap + c.aim.delay + c.offset)
-	if affordable.After(due.Add(c.headGap/4)) && c.pollsPerHead() < 2 && next.After(affordable) {
-		// The budget is so tight that a late poll would make all later ones late. Rather leave this head out.
-		return next
+	return latest(due, affordable)
+}
+
+// first is when the first poll for the head is due.
+func (c clocked) first() time.Time {
+	due := c.aimed(c.lastHead)
+	if c.alone(due) {
+		due = due.Add(c.period / 12)
 	}
-	return affordable
+	return due
+}
+
+// aimed is the aim for a head.
+func (c clocked) aimed(head time.Time) time.Time {
+	return head.Add(min(c.aim.delay, c.maxDelay()) + c.offset)
 }
 
 // alone tells that a first poll at a time will have to do, for want of credit for a second: the rest of a change that
 // came in two would wait for the next head. Where the budget has but one poll for a head this is always so, and accepted.
 func (c clocked) alone(at time.Time) bool {
-	return !c.aim.early && c.pollsPerHead() > 1.5 && c.credit.reaches(1+trustCredit-c.pollsPerHead()).After(at)
+	return !c.aim.early && c.pollsPerHead() > tight && c.credit.reaches(1+trustCredit-c.pollsPerHead()).After(at)
 }
 
 // settle is the next poll after a change, which looks for more of it. If the aim is trusted, little is expected of that

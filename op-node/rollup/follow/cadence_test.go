@@ -84,6 +84,8 @@ func (d sourceDay) happenings(rng *rand.Rand, start time.Time) []happening {
 type dayResult struct {
 	lags      []time.Duration
 	perMinute float64
+	// longest is the longest time between two polls.
+	longest time.Duration
 }
 
 func (r dayResult) quantile(q float64) time.Duration {
@@ -95,7 +97,7 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 	start := time.Unix(1_700_000_000, 0)
 	var result dayResult
 	var waiting []time.Time
-	requests, answer, now := 0, Answer{}, start
+	requests, answer, now, last := 0, Answer{}, start, start
 	for _, h := range d.happenings(rand.New(rand.NewSource(seed)), start) {
 		for {
 			next := latest(c.Next(now), now)
@@ -106,6 +108,7 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 			for _, since := range waiting {
 				result.lags = append(result.lags, next.Sub(since))
 			}
+			result.longest, last = max(result.longest, next.Sub(last)), next
 			c = c.OnPoll(next, answer)
 			waiting, answer.Changed = nil, false
 			now = next.Add(time.Millisecond) // the round trip
@@ -126,7 +129,8 @@ func (d sourceDay) run(c Cadence, seed int64) dayResult {
 			answer = Answer{Changed: true, CurrentL1: h.number}
 		}
 	}
-	result.perMinute = float64(requests) / d.length.Minutes()
+	result.longest = max(result.longest, now.Sub(last))
+	result.perMinute = float64(requests) / max(d.length, now.Sub(start)).Minutes()
 	return result
 }
 
@@ -191,12 +195,14 @@ func TestCadenceOverADay(t *testing.T) {
 			d.blocks, d.step, d.batchEvery = 150, around(25*time.Millisecond, 5*time.Millisecond), 25
 		}), 2 * time.Second, .6, .6},
 		"devnet, L1 4 s, L2 1 s":        {devnet(4*time.Second, 0, quick), time.Second, .25, .5},
-		"devnet, L1 4 s and late, busy": {devnet(4*time.Second, 2*time.Second, busy(quick)), time.Second, .3, .6},
+		"devnet, L1 4 s and late, busy": {devnet(4*time.Second, 2*time.Second, busy(quick)), time.Second, .32, .6},
 		"devnet, slow steps": {devnet(4*time.Second, 2*time.Second, quick).with(func(d *sourceDay) {
 			d.step = around(40*time.Millisecond, 20*time.Millisecond)
 		}), time.Second, .25, .5},
 		"mainnet, source waits for confirmations": {mainnet(usual).with(func(d *sourceDay) { d.confs = 4 }), 2 * time.Second, .25, .5},
 		"devnet, L1 2 s, L2 1 s, slow":            {devnet(2*time.Second, 0, around(700*time.Millisecond, 50*time.Millisecond)), time.Second, .25, 1.2},
+		"devnet, L1 2 s, L2 1 s, as slow as L1":   {devnet(2*time.Second, 500*time.Millisecond, around(1700*time.Millisecond, 100*time.Millisecond)), time.Second, .25, 2.1},
+		"mainnet, as slow as L1":                  {mainnet(around(9*time.Second, 300*time.Millisecond)), 2 * time.Second, .4, .6},
 		"devnet, L1 2 s, L2 1 s":                  {devnet(2*time.Second, 0, quick), time.Second, .25, 1.1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -206,9 +212,30 @@ func TestCadenceOverADay(t *testing.T) {
 			t.Logf("clocked: median %s p99 %s, %.1f requests/min; fixed: median %s p99 %s, %.1f requests/min",
 				ours.quantile(.5), ours.quantile(.99), ours.perMinute, fixed.quantile(.5), fixed.quantile(.99), fixed.perMinute)
 			require.LessOrEqual(t, ours.perMinute, 60/period.Seconds()*1.001)
+			require.Less(t, ours.longest, FreshPeriods*period)
 			require.LessOrEqual(t, float64(ours.quantile(.5)), c.median*float64(fixed.quantile(.5)))
 			require.LessOrEqual(t, float64(ours.quantile(.99)), c.p99*float64(fixed.quantile(.99)))
 		})
+	}
+}
+
+// TestCadenceNeverRests has sources of all kinds, many of them as slow as L1 itself: the next L1 head comes about when the
+// source has digested the last. None is left alone for so long that its answer does not count any more.
+func TestCadenceNeverRests(t *testing.T) {
+	const period = 2 * time.Second
+	for seed := range int64(2000) {
+		rng := rand.New(rand.NewSource(seed))
+		l1 := []time.Duration{time.Second, 2 * time.Second, 6 * time.Second, 12 * time.Second}[rng.Intn(4)]
+		share := func(of time.Duration) time.Duration { return time.Duration(rng.Float64() * float64(of)) }
+		day := sourceDay{
+			length: 10 * time.Minute, l1: l1, missed: .2 * rng.Float64(), late: share(2 * l1),
+			headSeen: around(share(l1/4), share(l1/4)), delay: around(share(5*l1/4), share(l1/4)),
+			blocks: 1 + rng.Intn(4), step: around(share(100*time.Millisecond), 0), batchEvery: 1 + rng.Intn(3), introduced: 30 * time.Second,
+			confs: uint64(rng.Intn(3)),
+		}
+		got := day.run(Clocked(period, share(period/32)), seed)
+		require.Less(t, got.longest, FreshPeriods*period, "seed %d: L1 every %s", seed, l1)
+		require.Less(t, got.perMinute, 60/period.Seconds()*1.03, "seed %d: L1 every %s", seed, l1)
 	}
 }
 
@@ -223,7 +250,7 @@ func TestCadenceWithoutL1(t *testing.T) {
 		now = c.Next(now)
 		polls++
 	}
-	require.InDelta(t, 900, polls, 10, "the keep-alive uses the whole budget, but for what is saved up")
+	require.InDelta(t, 900*accrual, polls, 10, "the keep-alive uses the whole budget, but for what is saved up")
 }
 
 func TestCadenceFixed(t *testing.T) {

@@ -8,6 +8,9 @@ const (
 	// firstCredit is what there is to begin with: the first poll, two requests to find out who the source is, and two more
 	// polls if it has nothing to say yet.
 	firstCredit = 5
+	// accrual is what a period brings in: a little less than the one request that it may cost, so that spending what was
+	// saved up does not exceed the budget either, except for a short time.
+	accrual = .99
 )
 
 // credit is a budget of one request per period.
@@ -22,7 +25,7 @@ func newCredit(period time.Duration) credit { return credit{period: period, amou
 // spend takes what one request costs.
 func (c credit) spend(now time.Time) credit {
 	if !c.at.IsZero() && now.After(c.at) {
-		c.amount = min(maxCredit, c.amount+float64(now.Sub(c.at))/float64(c.period))
+		c.amount = min(maxCredit, c.amount+accrual*float64(now.Sub(c.at))/float64(c.period))
 	}
 	c.at = now
 	c.amount--
@@ -35,5 +38,5 @@ func (c credit) reaches(amount float64) time.Time {
 	if missing <= 0 {
 		return c.at
 	}
-	return c.at.Add(time.Duration(missing * float64(c.period)))
+	return c.at.Add(time.Duration(missing / accrual * float64(c.period)))
 }

@@ -117,7 +117,7 @@ func onModel(measure func(context.Context, model.Options) (report.Group, error))
 	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
 		o := model.Options{
 			Worlds: 40, Warmup: 80 * time.Second, Window: 80 * time.Second,
-			Fleets: []int{1, 10, 100}, FleetWindow: 24 * time.Second,
+			Fleets: []int{1, 10, 100}, FleetWindow: 40 * time.Second,
 			Patients: 16, Divergences: 3, Watch: 12 * time.Second,
 			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,
 		}

@@ -48,7 +48,7 @@ func fleets(ctx context.Context, o Options, name string, g *report.Group) (err e
 			}
 		}
 	}
-	from := time.Now().Add(o.FleetWindow / 2)
+	from := time.Now().Add(o.FleetWindow)
 	to := from.Add(o.FleetWindow)
 	before := make([]meter.Counts, len(worlds))
 	err = play(ctx, worlds, to, func() error {

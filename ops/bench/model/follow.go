@@ -35,16 +35,18 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	}
 	began := time.Now()
 	from, to := began.Add(o.Warmup), began.Add(o.Warmup+o.Window)
-	before := make([][]calls, len(worlds))
+	// The answers to the last blocks come after the window. Calls are counted in it alone: it has a whole number of L1
+	// blocks, and those of a poller that minds them come in bursts after each.
+	var before, after [][]calls
 	err = play(ctx, worlds, to.Add(3*time.Second), func() error {
 		if !wait(ctx, time.Until(from)) {
 			return ctx.Err()
 		}
-		for i, w := range worlds {
-			for _, r := range w.rigs {
-				before[i] = append(before[i], r.calls())
-			}
+		before = tally(worlds)
+		if !wait(ctx, time.Until(to)) {
+			return ctx.Err()
 		}
+		after = tally(worlds)
 		return nil
 	})
 	if err != nil {
@@ -53,11 +55,22 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	for i, name := range contestants {
 		var s summary
 		for j, w := range worlds {
-			s.add(w, w.rigs[i], before[j][i], from, to)
+			s.add(w, w.rigs[i], after[j][i].since(before[j][i]), from, to)
 		}
-		s.fill(&g, name, to.Add(3*time.Second).Sub(from))
+		s.fill(&g, name, to.Sub(from))
 	}
 	return g, nil
+}
+
+// tally is what all contestants have called so far.
+func tally(worlds []*world) [][]calls {
+	all := make([][]calls, len(worlds))
+	for i, w := range worlds {
+		for _, r := range w.rigs {
+			all[i] = append(all[i], r.calls())
+		}
+	}
+	return all
 }
 
 // populated is a world with one contestant of each kind, at the beginning of the script.
@@ -120,12 +133,11 @@ type summary struct {
 	worlds                   int
 }
 
-func (s *summary) add(w *world, r *rig, before calls, from, to time.Time) {
+func (s *summary) add(w *world, r *rig, made calls, from, to time.Time) {
 	safe, missing := r.engine.safe.Behind(&w.safe, from, to)
 	finalized, more := r.engine.finalized.Behind(&w.finalized, from, to)
 	s.safe, s.finalized = append(s.safe, safe...), append(s.finalized, finalized...)
 	s.missing += missing + more
-	made := r.calls().since(before)
 	s.calls = s.calls.plus(made)
 	s.blocks += int(made.engine["newPayload"])
 	s.updates += len(safe) + len(finalized)

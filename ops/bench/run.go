@@ -116,8 +116,8 @@ func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]
 func onModel(measure func(context.Context, model.Options) (report.Group, error)) func(context.Context, config, string, log.Logger) ([]report.Group, error) {
 	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
 		o := model.Options{
-			Worlds: 40, Warmup: 80 * time.Second, Window: 80 * time.Second,
-			Fleets: []int{1, 10, 100}, FleetWindow: 40 * time.Second,
+			Worlds: 40, Warmup: 48 * time.Second, Window: 80 * time.Second,
+			Fleets: []int{1, 10, 100}, FleetWindow: 32 * time.Second,
 			Patients: 16, Divergences: 3, Watch: 12 * time.Second,
 			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,
 		}

@@ -35,8 +35,7 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 	}
 	began := time.Now()
 	from, to := began.Add(o.Warmup), began.Add(o.Warmup+o.Window)
-	// The answers to the last blocks come after the window. Calls are counted in it alone: it has a whole number of L1
-	// blocks, and those of a poller that minds them come in bursts after each.
+	// What the last blocks bring comes after the window; calls are counted in it alone.
 	var before, after [][]calls
 	err = play(ctx, worlds, to.Add(3*time.Second), func() error {
 		if !wait(ctx, time.Until(from)) {

@@ -104,7 +104,7 @@ func say(format string, args ...any) {
 func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error) {
 	o := live.Options{
 		OpNode: cfg.opNode, Upstream: cfg.upstream, Dir: dir, Log: logger, Say: say,
-		Warmup: 30 * time.Second, Window: 180 * time.Second, ScaleWindow: 60 * time.Second, Restarts: 4,
+		Warmup: 30 * time.Second, Window: 180 * time.Second, ScaleWindow: 120 * time.Second, Restarts: 4,
 	}
 	if cfg.short {
 		o.Warmup, o.Window, o.ScaleWindow, o.Restarts = 5*time.Second, 10*time.Second, 0, 0
@@ -117,12 +117,12 @@ func onModel(measure func(context.Context, model.Options) (report.Group, error))
 	return func(ctx context.Context, cfg config, _ string, logger log.Logger) ([]report.Group, error) {
 		o := model.Options{
 			Worlds: 40, Warmup: 48 * time.Second, Window: 80 * time.Second,
-			Fleets: []int{1, 10, 100}, FleetWindow: 32 * time.Second,
+			Fleets: []int{1, 10, 100}, FleetWindow: 64 * time.Second,
 			Patients: 16, Divergences: 3, Watch: 12 * time.Second,
 			Payloads: 10_000, Rounds: 7, FloodWorlds: 3, Log: logger, Say: say,
 		}
 		if cfg.short {
-			o.Worlds, o.Warmup, o.Window = 2, time.Second, 5*time.Second
+			o.Worlds, o.Warmup, o.Window = 2, time.Second, 4*time.Second
 			o.Fleets, o.FleetWindow = []int{1, 3}, 4*time.Second
 			o.Patients, o.Divergences, o.Watch = 1, 1, 5*time.Second
 			o.Payloads, o.Rounds, o.FloodWorlds = 1000, 1, 1

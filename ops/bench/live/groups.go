@@ -40,7 +40,7 @@ func (a *arena) sideBySide(ms []measurement) []report.Group {
 		m.load(&load)
 		m.cost(&cost)
 	}
-	cost.Roughly(bytesPerBlock)
+	cost.Roughly(bytesPerBlock, report.Anonymous)
 	methods(&load, ms)
 	return []report.Group{speed, load, cost}
 }
@@ -122,7 +122,7 @@ func (a *arena) scale(ctx context.Context) ([]report.Group, error) {
 		}
 		g.Columns = append(g.Columns, name)
 	}
-	if err := a.settle(ctx, a.o.ScaleWindow/3); err != nil {
+	if err := a.settle(ctx, a.o.ScaleWindow/6); err != nil {
 		return nil, err
 	}
 	ms, err := a.measure(ctx, a.all, a.o.ScaleWindow)
@@ -138,6 +138,6 @@ func (a *arena) scale(ctx context.Context) ([]report.Group, error) {
 		m.load(&g)
 		m.cost(&g)
 	}
-	g.Roughly(bytesPerBlock)
+	g.Roughly(bytesPerBlock, report.Anonymous)
 	return []report.Group{g}, nil
 }

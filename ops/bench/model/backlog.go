@@ -35,6 +35,7 @@ func Backlog(ctx context.Context, o Options) (report.Group, error) {
 	o.Say("model: backlog of %d payloads, %d rounds", o.Payloads, o.Rounds)
 	g := report.Group{
 		ID: report.ModelBacklog, Title: "Model engine: backlog of unsafe payloads", Columns: append(contestants[:len(contestants):len(contestants)], EngineAlone),
+		Yardstick: EngineAlone,
 		Text: fmt.Sprintf("%d payloads handed in at once. At full speed, in turn, on an engine that answers at once; %q is the same calls "+
 			"without a node. Then on an engine that takes 1 ms for a call, while the source goes on about every second: from the moment the "+
 			"source shows a new safe head, and from the moment it was asked for it, to the moment the engine has the label.", o.Payloads, EngineAlone),

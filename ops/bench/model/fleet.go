@@ -14,79 +14,100 @@ import (
 // peakSpan is the time over which the load of a source is at its peak.
 const peakSpan = 100 * time.Millisecond
 
-// Fleet measures what many followers of one kind ask of one source, one kind after the other.
-func Fleet(ctx context.Context, o Options) (report.Group, error) {
-	g := report.Group{
-		ID: "model-fleet", Title: "Model engine: many followers of one source", Columns: contestants,
-		Text: "Every follower with an engine and L1 connections of its own; the load is what one source sees of it. The followers start " +
-			"within two seconds.",
-	}
-	for _, name := range contestants {
-		o.Say("model: fleets of %v, %s, for %s", o.Fleets, name, o.FleetWindow)
-		if err := fleets(ctx, o, name, &g); err != nil {
-			return g, err
-		}
-	}
-	return g, nil
+// loners is in how many worlds a single follower is watched: alone it makes too few requests for a figure.
+const loners = 10
+
+// fleet is the worlds with followers of one kind, so many in each.
+type fleet struct {
+	name   string
+	size   int
+	worlds []*world
+	before meter.Counts
 }
 
-// fleets measures fleets of all sizes of one kind of followers at once, each in a world of its own.
-func fleets(ctx context.Context, o Options, name string, g *report.Group) (err error) {
+// Fleet measures what many followers of one kind ask of one source, all fleets beside each other.
+func Fleet(ctx context.Context, o Options) (g report.Group, err error) {
+	g = report.Group{
+		ID: "model-fleet", Title: "Model engine: many followers of one source", Columns: contestants,
+		Text: fmt.Sprintf("Every follower with an engine and L1 connections of its own; the load is what one source sees of it. The followers start "+
+			"within two seconds. A single follower is watched in %d worlds.", loners),
+	}
+	o.Say("model: fleets of %v for %s", o.Fleets, o.FleetWindow)
+	var fleets []*fleet
 	var worlds []*world
 	defer func() { err = errors.Join(err, together(worlds, (*world).close)) }()
 	chain := scriptChain()
 	for _, size := range o.Fleets {
-		w, err := newWorld(o, chain, pastL1)
-		if err != nil {
-			return err
-		}
-		worlds = append(worlds, w)
-		w.show(pastL1, 0, pastL1, time.Now())
-		for range size {
-			if err := w.joinScript(ctx, name); err != nil {
-				return err
+		for _, name := range contestants {
+			f := &fleet{name: name, size: size}
+			fleets = append(fleets, f)
+			count := 1
+			if size == 1 {
+				count = loners
+			}
+			for range count {
+				w, err := newWorld(o, chain, pastL1)
+				if err != nil {
+					return g, err
+				}
+				worlds, f.worlds = append(worlds, w), append(f.worlds, w)
+				w.show(pastL1, 0, pastL1, time.Now())
+				for range size {
+					if err := w.joinScript(ctx, name); err != nil {
+						return g, err
+					}
+				}
 			}
 		}
 	}
-	from := time.Now().Add(o.FleetWindow)
+	from := time.Now().Add(o.FleetWindow / 2)
 	to := from.Add(o.FleetWindow)
-	before := make([]meter.Counts, len(worlds))
 	err = play(ctx, worlds, to, func() error {
 		if !wait(ctx, time.Until(from)) {
 			return ctx.Err()
 		}
-		for i, w := range worlds {
-			before[i] = w.toSource()
+		for _, f := range fleets {
+			f.before = f.toSource()
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return g, err
 	}
-	for i, w := range worlds {
-		label := fmt.Sprintf("%d followers: ", len(w.rigs))
-		if len(w.rigs) == 1 {
-			label = "1 follower: "
-		}
-		total := float64(w.toSource().Since(before[i]).Total()) / o.FleetWindow.Minutes()
-		g.Set(label+"requests per minute to the source", "", name, report.Single(total))
-		g.Set(label+"requests per minute of one follower", "", name, report.Single(total/float64(len(w.rigs))))
-		g.Set(label+"status requests at the peak", "in 100 ms", name, report.Single(float64(lag.Peak(w.source.requestsBetween(from, to), peakSpan))))
-		var lags []time.Duration
+	for _, f := range fleets {
+		f.report(&g, from, to)
+	}
+	return g, nil
+}
+
+func (f *fleet) report(g *report.Group, from, to time.Time) {
+	label := fmt.Sprintf("%d followers: ", f.size)
+	if f.size == 1 {
+		label = "1 follower: "
+	}
+	total := float64(f.toSource().Since(f.before).Total()) / to.Sub(from).Minutes() / float64(len(f.worlds))
+	g.Set(label+"requests per minute to the source", "", f.name, report.Single(total))
+	g.Set(label+"requests per minute of one follower", "", f.name, report.Single(total/float64(f.size)))
+	var lags []time.Duration
+	peak := 0
+	for _, w := range f.worlds {
+		peak = max(peak, lag.Peak(w.source.requestsBetween(from, to), peakSpan))
 		for _, r := range w.rigs {
 			more, _ := r.engine.safe.Behind(&w.safe, from, to.Add(-3*time.Second))
 			lags = append(lags, more...)
 		}
-		g.Set(label+"safe lag", "ms", name, report.Of(report.Millis(lags)))
-		// A peak is an extreme, and all followers of a source share its few updates.
-		g.Roughly(label+"status requests at the peak", label+"safe lag")
 	}
-	return nil
+	g.Set(label+"status requests at the peak", "in 100 ms", f.name, report.Single(float64(peak)))
+	g.Set(label+"safe lag", "ms", f.name, report.Of(report.Millis(lags)))
+	// A peak is an extreme, and all followers of a source share its few updates.
+	g.Roughly(label+"status requests at the peak", label+"safe lag")
 }
 
-func (w *world) toSource() (sum meter.Counts) {
-	for _, r := range w.rigs {
-		sum = sum.Plus(r.toSource.Counts())
+func (f *fleet) toSource() (sum meter.Counts) {
+	for _, w := range f.worlds {
+		for _, r := range w.rigs {
+			sum = sum.Plus(r.toSource.Counts())
+		}
 	}
 	return sum
 }

@@ -29,7 +29,7 @@ type Options struct {
 	// Payloads is the length of a backlog, Rounds how often it is inserted at full speed, FloodWorlds in how many worlds it
 	// is inserted slowly.
 	Payloads, Rounds, FloodWorlds int
-	// Fleets are numbers of followers of one source, watched for FleetWindow after as long a time to settle. It and Window are
+	// Fleets are numbers of followers of one source, watched for FleetWindow after half of it to settle. It and Window are
 	// multiples of l1Time, as the calls of a poller that minds L1 come in bursts after each block.
 	Fleets      []int
 	FleetWindow time.Duration

@@ -107,7 +107,7 @@ func (r *Ratio) collect(runs []Results) bool {
 		}
 		r.Values = append(r.Values, of(other)/of(base))
 		r.Samples = min(r.Samples, base.N, other.N)
-		rough = rough || g.rough(r.Figure)
+		rough = rough || g.rough(r.Figure) || r.Column == g.Yardstick
 	}
 	switch {
 	case rough:

@@ -53,6 +53,10 @@ func TestCompareJudges(t *testing.T) {
 			total(g, v)
 			g.Roughly("f")
 		}, 1, 2), []verdict{{spread: 1}}},
+		"a yardstick": {runs(func(g *Group, v float64) {
+			total(g, v)
+			g.Yardstick = "theirs"
+		}, 1, 2), []verdict{{spread: 1}}},
 		"nothing to divide by": {runs(func(g *Group, v float64) {
 			g.Set("f", "", "ours", Single(0))
 			g.Set("f", "", "theirs", Single(v))

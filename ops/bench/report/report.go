@@ -39,7 +39,9 @@ type Group struct {
 	Text string `json:"text"`
 	// Columns are the contestants, or the steps of a scale. Ratios are to the first.
 	Columns []string `json:"columns"`
-	Figures []Figure `json:"figures"`
+	// Yardstick is the column that is no contestant, if there is one.
+	Yardstick string   `json:"yardstick,omitempty"`
+	Figures   []Figure `json:"figures"`
 }
 
 // Figure is one measured quantity; lower is better unless its name says otherwise.
@@ -50,7 +52,7 @@ type Figure struct {
 	Values map[string]Value `json:"values"`
 	// Bare figures are facts about the run rather than results, such as a number of samples; they get no ratio and no bar.
 	Bare bool `json:"bare,omitempty"`
-	// Rough figures are extremes, or counts of few: nobody expects them to be the same in another run.
+	// Rough figures are extremes, or matters of few events: nobody expects them to be the same in another run.
 	Rough bool `json:"rough,omitempty"`
 }
 

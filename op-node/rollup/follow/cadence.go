@@ -69,8 +69,9 @@ const (
 // that it has begun to, and then until it shows no more changes: the safe blocks come one by one after current_l1.
 // What is left of the budget goes to a slow keep-alive, which also serves when L1 is silent.
 //
-// The budget is one poll per period on average; up to eight polls can be saved up. All first polls come later by the
-// offset, which keeps apart the followers of one source if each has one of its own.
+// The budget is one poll per period on average; up to eight polls can be saved up. Whatever happens, two polls are less than
+// FreshPeriods apart. All first polls come later by the offset, which keeps apart the followers of one source if each has one
+// of its own.
 func Clocked(period, offset time.Duration) Cadence {
 	return clocked{period: period, offset: offset, credit: newCredit(period), aim: firstAim, proven: firstAim}
 }
@@ -218,11 +219,12 @@ func (c clocked) Next(now time.Time) time.Time {
 	case c.last.IsZero():
 		return now
 	case c.waiting:
-		if next := c.expect(); next.Before(c.last.Add(FreshPeriods * c.period)) {
+		next := c.expect()
+		if next.Before(c.last.Add(FreshPeriods * c.period)) {
 			return next
 		}
-		// However late the source is expected, and however often L1 moves on before: it is asked now and then.
-		return earliest(c.expect(), c.overdue())
+		// However late the source is expected, and however often L1 moves on before, no answer gets too old.
+		return earliest(next, c.overdue())
 	case c.settling:
 		if next := c.settle(); next.Before(c.lastHead.Add(c.headGap)) {
 			return next

@@ -166,14 +166,26 @@ func TestBadWebsocketAnswers(t *testing.T) {
 		}), ErrMalformed, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, _ := overWebsocket(t, test.handler, 5*time.Second)
+			c, _ := overWebsocket(t, test.handler, 2*time.Second)
 			for range 2 {
-				_, err := c.Status(context.Background())
+				err := statusError(c)
 				require.ErrorIs(t, err, test.kind)
 				requirePresentable(t, err, test.text)
 			}
 		})
 	}
+}
+
+// statusError asks for the status until it fails for another reason than time. geth's RPC client forgets a request if the
+// connection breaks after the request was written and before the client has noted so, which a server that answers at once
+// brings about now and then; such a call lasts until its time limit.
+func statusError(c *FollowClient) (err error) {
+	for range 5 {
+		if _, err = c.Status(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	return err
 }
 
 // messages writes each 80 bytes as a message of their own.

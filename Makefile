@@ -63,7 +63,7 @@ e2e:  ## Run the tests on a devnet.
 	go test -count=1 $(ARGS) $(smoke)
 
 .PHONY: bench
-bench: op-node  ## Measure op-node beside upstream's, in twelve minutes; ARGS=--short takes one, ARGS=--help shows the rest.
+bench: op-node  ## Measure op-node beside upstream's, in thirteen minutes; ARGS=--short takes one, ARGS=--help shows the rest.
 	go run ./ops/bench/buildupstream --out=bin/upstream-op-node --dir=cache/upstream
 	go build -o bin/bench ./ops/bench
 	bin/bench --op-node=bin/op-node --upstream=bin/upstream-op-node $(ARGS)

@@ -78,8 +78,10 @@ func TestLightSequencerUnderAConductor(t *testing.T) {
 	var enabled bool
 	require.NoError(t, call(t, light, &enabled, "admin_conductorEnabled"))
 	require.True(t, enabled)
-	// With a conductor it waits to be started, whatever the flags say.
-	require.NoError(t, call(t, light, nil, "admin_startSequencer", s.Rollup().Genesis.L2.Hash))
+	// With a conductor it waits to be started, whatever the flags say. It refuses until it knows its heads.
+	waitFor(t, 10*time.Second, "start", func() bool {
+		return call(t, light, nil, "admin_startSequencer", s.Rollup().Genesis.L2.Hash) == nil
+	})
 	waitFor(t, 30*time.Second, "blocks", func() bool { return heads(t, light)[mirror.Unsafe].Number > 5 })
 
 	c.lead(false)

@@ -69,9 +69,9 @@ const (
 // that it has begun to, and then until it shows no more changes: the safe blocks come one by one after current_l1.
 // What is left of the budget goes to a slow keep-alive, which also serves when L1 is silent.
 //
-// The budget is one poll per period on average; up to eight polls can be saved up. Whatever happens, two polls are less than
-// FreshPeriods apart. All first polls come later by the offset, which keeps apart the followers of one source if each has one
-// of its own.
+// The budget is one poll per period on average; up to eight polls can be saved up. However L1 and the source behave, two polls
+// are less than FreshPeriods apart, unless other requests have used up the budget. All first polls come later by the offset,
+// which keeps apart the followers of one source if each has one of its own.
 func Clocked(period, offset time.Duration) Cadence {
 	return clocked{period: period, offset: offset, credit: newCredit(period), aim: firstAim, proven: firstAim}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lightcl/op-node/ops/bench/lag"
@@ -46,16 +47,12 @@ func Fleet(ctx context.Context, o Options) (g report.Group, err error) {
 				count = loners
 			}
 			for range count {
-				w, err := newWorld(o, chain, pastL1)
+				w, err := o.populated(ctx, chain, slices.Repeat([]string{name}, size))
+				if w != nil {
+					worlds, f.worlds = append(worlds, w), append(f.worlds, w)
+				}
 				if err != nil {
 					return g, err
-				}
-				worlds, f.worlds = append(worlds, w), append(f.worlds, w)
-				w.show(pastL1, 0, pastL1, time.Now())
-				for range size {
-					if err := w.joinScript(ctx, name); err != nil {
-						return g, err
-					}
 				}
 			}
 		}

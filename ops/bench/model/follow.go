@@ -25,7 +25,7 @@ func Follow(ctx context.Context, o Options) (g report.Group, err error) {
 		err = errors.Join(err, together(worlds, (*world).close))
 	}()
 	for range o.Worlds {
-		w, err := o.populated(ctx, chain)
+		w, err := o.populated(ctx, chain, contestants)
 		if w != nil {
 			worlds = append(worlds, w)
 		}
@@ -72,14 +72,15 @@ func tally(worlds []*world) [][]calls {
 	return all
 }
 
-// populated is a world with one contestant of each kind, at the beginning of the script.
-func (o Options) populated(ctx context.Context, chain *modelel.Chain) (*world, error) {
+// populated is a world with contestants of these kinds, at the beginning of the script. With an error it is to be closed as
+// well, if there is one.
+func (o Options) populated(ctx context.Context, chain *modelel.Chain, names []string) (*world, error) {
 	w, err := newWorld(o, chain, pastL1)
 	if err != nil {
 		return nil, err
 	}
 	w.show(pastL1, 0, pastL1, time.Now())
-	for _, name := range contestants {
+	for _, name := range names {
 		if err := w.joinScript(ctx, name); err != nil {
 			return w, err
 		}

@@ -30,7 +30,7 @@ type rule struct {
 // our are all packages of this module, as opposed to imported ones.
 var our = []string{"op-node/...", "op-service/...", "ops/..."}
 
-var testOnly = []string{"op-node/rollup/engine/modelel/..."}
+var testOnly = []string{"op-node/testutil/..."}
 
 var rules = []rule{
 	{
@@ -126,7 +126,7 @@ func TestImportRulesBite(t *testing.T) {
 		{"op-service/sources", "op-node/rollup/driver", false},
 		{"op-node/rollup/engine", "op-node/rollup/follow", true},
 		{"op-node/rollup/engine", "op-service/l1chain", false},
-		{"op-node/rollup/engine", "op-node/rollup/engine/modelel", false},
+		{"op-node/rollup/engine", "op-node/testutil/modelel", false},
 		{"op-node/rollup/driver", "op-service/l1chain", true},
 		{"op-node/rollup/driver", "op-node/config", false},
 		{"op-node/rollup/driver", "op-node/metrics", false},
@@ -141,7 +141,9 @@ func TestImportRulesBite(t *testing.T) {
 		{"op-node/cmd", "testing", false},
 		{"op-node/chaincfg", "op-node/config", false},
 		{"op-node/chaincfg", "github.com/urfave/cli/v2", false},
-		{"op-node/rollup/engine/modelel", "testing", true},
+		{"op-node/node", "op-node/testutil", false},
+		{"op-node/testutil", "testing", true},
+		{"op-node/testutil/modelel", "testing", true},
 		{"ops/devnet", "ops/devnet/stack", true},
 		{"ops/devnet", upstream + "/op-e2e/e2eutils/geth", true},
 		{"ops/devnet", "op-node/config", false},

@@ -25,7 +25,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	upstreamsources "github.com/ethereum-optimism/optimism/op-service/sources"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // upstreamNode is upstream's own light sequencer.

@@ -18,8 +18,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // A story does not hang on who is first at one instant: the engine, events, L1 and the sources take different times, and

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // inboxWorld is a chain with a fork b that shares blocks up to 3 with the main branch.

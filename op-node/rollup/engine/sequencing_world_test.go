@@ -18,8 +18,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // bench is a controller of a light sequencer on a model engine, with the test in the place of the sequencer.

@@ -16,8 +16,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // story is one follower and its world: an engine with peers and faults, L1, a source. The controller is driven step by

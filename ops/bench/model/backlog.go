@@ -10,7 +10,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/ops/bench/process"
 	"github.com/lightcl/op-node/ops/bench/report"
 )

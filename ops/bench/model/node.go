@@ -18,8 +18,8 @@ import (
 	upsources "github.com/ethereum-optimism/optimism/op-service/sources"
 
 	"github.com/lightcl/op-node/op-node/rollup/driver"
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/op-service/l1chain"
 	"github.com/lightcl/op-node/op-service/sources"
 	"github.com/lightcl/op-node/ops/bench/l1feed"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // vigil watches an engine until it has come to a chain. It is told of the engine's heads from any goroutine.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/ops/bench/lag"
 	"github.com/lightcl/op-node/ops/bench/meter"
 	"github.com/lightcl/op-node/ops/devnet/closer"

@@ -16,7 +16,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-e2e/e2eutils/geth"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // The model of op-geth that the rollup driver is tested on is compared with the real one: both get the same commands

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 func TestEngineAPI(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
-	"github.com/lightcl/op-node/op-node/rollup/engine/modelel"
+	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
 // likeNext are attributes that ask for a block with the time, origin and transactions of the given one.

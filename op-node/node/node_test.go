@@ -136,7 +136,7 @@ func TestDerivationMode(t *testing.T) {
 	require.ErrorContains(t, n.Start(t.Context()), "before")
 }
 
-// TestFollowMode: the source does not answer, and the node runs; what follow mode does without is not touched.
+// TestFollowMode (spec I2, X4): the source does not answer, and the node runs; what follow mode does without is not touched.
 func TestFollowMode(t *testing.T) {
 	w, book := newWorld(t), new(logBook)
 	w.cfg.Follow.Sources = []string{"http://user:hunter2@" + reserve(t) + "/key/hunter2"}

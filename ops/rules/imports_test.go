@@ -77,7 +77,7 @@ var rules = []rule{
 		among: []string{upstream + "/op-node/rollup/attributes/...", upstream + "/op-node/rollup/clsync/...",
 			upstream + "/op-node/rollup/driver/...", upstream + "/op-node/rollup/finality/...",
 			upstream + "/op-service/sources/caching/..."},
-		because: "follow mode derives nothing: the parts for it are not constructed, so they are not even imported",
+		because: "follow mode derives nothing: the parts for it are not constructed, so they are not even imported (spec I2)",
 	},
 	{
 		of: []string{"op-node/...", "op-service/..."}, not: []string{"op-node/cmd/...", "op-node/flags"},

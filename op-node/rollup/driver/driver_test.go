@@ -34,7 +34,7 @@ func TestFollowsOneSource(t *testing.T) {
 		require.Equal(t, 1, a.most)
 		status, err := w.driver.SyncStatus(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, status.LocalSafeL2, status.PendingSafeL2)
+		require.Equal(t, status.LocalSafeL2, status.PendingSafeL2, "spec X2")
 		require.Equal(t, w.chain.L1().Block(w.l1Head()).Ref, status.HeadL1)
 		require.GreaterOrEqual(t, status.CurrentL1.Number+1, w.l1Head())
 	})
@@ -60,7 +60,7 @@ func TestCurrentL1IsTheOwn(t *testing.T) {
 	})
 }
 
-func TestStalledSource(t *testing.T) { // T10, T11
+func TestStalledSource(t *testing.T) { // spec T10, T11
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.honest("a")
@@ -84,7 +84,7 @@ func TestStalledSource(t *testing.T) { // T10, T11
 	})
 }
 
-func TestFailover(t *testing.T) { // T19
+func TestFailover(t *testing.T) { // spec T19
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, b := w.honest("a"), w.honest("b")
@@ -125,6 +125,7 @@ func TestQuorumWithLiar(t *testing.T) {
 	})
 }
 
+// TestNoQuorum is spec A7.
 func TestNoQuorum(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -143,7 +144,7 @@ func TestNoQuorum(t *testing.T) {
 	})
 }
 
-func TestReplayingSourceMovesNothing(t *testing.T) { // T24
+func TestReplayingSourceMovesNothing(t *testing.T) { // spec T24
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.honest("a")
@@ -159,6 +160,7 @@ func TestReplayingSourceMovesNothing(t *testing.T) { // T24
 	})
 }
 
+// TestRefusedSources is spec D1, D3.
 func TestRefusedSources(t *testing.T) {
 	for reason, prepare := range map[string]func(f *fake, w *world){
 		"cycle": func(f *fake, w *world) {

@@ -94,6 +94,7 @@ func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
 }
 
 // L1 leaves the fork under the safe head, and comes back to it at once: a block that was begun is given up for nothing.
+// spec G4.
 func TestLightSequencerSurvivesAnL1ThatFlips(t *testing.T) {
 	for offset := time.Duration(0); offset < blockTime; offset += 130 * time.Millisecond {
 		perform(t, func(s *stage) {

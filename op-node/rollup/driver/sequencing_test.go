@@ -9,7 +9,7 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
-// T10: blocks wait for nobody.
+// spec T10, I6: blocks wait for nobody.
 func TestLightSequencerWhileOthersStall(t *testing.T) {
 	for name, fault := range map[string]struct{ begin, end func(s *stage) }{
 		"source": {

@@ -15,7 +15,7 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
-// TestInvariants lets random things happen to a follower. The invariants hold all the time, and once the trouble is over
+// TestInvariants (spec I1, I3–I6) lets random things happen to a follower. The invariants hold all the time, and once the trouble is over
 // the heads are those of the honest source. A counterexample is printed as a transcript.
 //
 //	go test ./op-node/rollup/engine -run TestInvariants -rapid.checks=10000
@@ -81,7 +81,7 @@ func (s *simulation) remark(snap *Snapshot) string {
 	return remark
 }
 
-// checkOrder is I4.
+// checkOrder is spec I4.
 func (s *simulation) checkOrder(snap *Snapshot) {
 	h := snap.Heads
 	if h.Labels == (follow.Labels{}) {
@@ -98,7 +98,7 @@ func (s *simulation) checkOrder(snap *Snapshot) {
 	}
 }
 
-// checkFinality is I3. No source in this world finalizes a block that is not true.
+// checkFinality is spec I3. No source in this world finalizes a block that is not true.
 func (s *simulation) checkFinality(snap *Snapshot) {
 	finalized := snap.Heads.Finalized.L2BlockRef
 	if (finalized.Hash == common.Hash{}) {
@@ -116,7 +116,7 @@ func (s *simulation) checkFinality(snap *Snapshot) {
 	s.finalized = finalized
 }
 
-// checkCoherence is I5: the current L1 is that of the target that the labels are from.
+// checkCoherence is spec I5, I7: the current L1 is that of the target that the labels are from.
 func (s *simulation) checkCoherence(snap *Snapshot) {
 	if (snap.CurrentL1.Hash != common.Hash{}) && !s.handed[snap.Applied()] {
 		s.fail("I5: no target had these labels and current L1 %s", s.name(snap.CurrentL1))
@@ -267,7 +267,7 @@ func (s *simulation) gossipBlock(t *rapid.T) {
 	s.gossip(s.block(line.branch, rapid.Uint64Range(max(tip, 6)-5, tip).Draw(t, "number")))
 }
 
-// gossipNext is I6: a block that extends the unsafe head becomes the unsafe head, whatever source and L1 do.
+// gossipNext is spec I6: a block that extends the unsafe head becomes the unsafe head, whatever source and L1 do.
 func (s *simulation) gossipNext(t *rapid.T) {
 	s.drain()
 	snap := s.c.Snapshot()

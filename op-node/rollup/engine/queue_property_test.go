@@ -123,7 +123,7 @@ func TestQueueAgainstObvious(t *testing.T) {
 }
 
 // TestBoundedWait: however many inserts come, a task of the lowest class waits for its patience and for what stood before
-// it in its class, and no longer.
+// it in its class, and no longer. spec E5.
 func TestBoundedWait(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const patience = 4 * time.Second

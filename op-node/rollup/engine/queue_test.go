@@ -9,7 +9,7 @@ import (
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
-// TestQueueOrder posts kinds a second apart and takes them all out a second after the last.
+// TestQueueOrder posts kinds a second apart and takes them all out a second after the last. spec E1–E4.
 func TestQueueOrder(t *testing.T) {
 	const patience = 4 * time.Second
 	for name, test := range map[string]struct {

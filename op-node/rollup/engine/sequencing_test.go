@@ -38,7 +38,7 @@ func TestBuildSealProcess(t *testing.T) {
 	})
 }
 
-// T8: what does not extend the head is turned away at the door.
+// spec T8, S3: what does not extend the head is turned away at the door.
 func TestStaleBuildsAreNeverSent(t *testing.T) {
 	onBench(t, 0, func(b *bench) {
 		_, err := b.build(b.chain.Block(4))
@@ -190,7 +190,7 @@ func TestProcessFailures(t *testing.T) {
 	}
 }
 
-// T7: while the engine fetches a target off the own chain, nothing is begun, and what was begun is cancelled; what was
+// spec T7: while the engine fetches a target off the own chain, nothing is begun, and what was begun is cancelled; what was
 // sealed, and so perhaps published, is still taken in.
 func TestBuildingIsHeldForATarget(t *testing.T) {
 	onBench(t, 30*time.Second, func(b *bench) {

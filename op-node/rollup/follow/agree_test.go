@@ -34,6 +34,7 @@ func aged(v Vote, age time.Duration) Vote { v.Age = age; return v }
 
 var alone = Policy{Quorum: 1, Fresh: 12 * time.Second, MaxLag: time.Minute}
 
+// TestAgreeSticky is spec A1, A4.
 func TestAgreeSticky(t *testing.T) {
 	a, b, c := vote(0, 90, 80, 40, 20), vote(1, 91, 81, 40, 21), vote(2, 92, 82, 40, 21)
 	for name, x := range map[string]struct {

@@ -67,7 +67,7 @@ func Needs(heads Heads, target Target) Need {
 	return Need{Chain: true, Ancestry: known(heads.Finalized.Hash)}
 }
 
-// Case is the row of the head plan's table, as in the design.
+// Case is the row of the head plan (spec H1, H2a, H2b, H3, H4).
 type Case uint8
 
 // The cases of the head plan.

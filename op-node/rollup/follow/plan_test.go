@@ -18,6 +18,7 @@ func own(t Target) Local {
 	return Local{LocalSafe: at(t.labels.LocalSafe.Number), Safe: at(t.labels.Safe.Number), Finalized: at(t.labels.Finalized.Number)}
 }
 
+// TestPlan is spec H1, H2a, H2b, H3, H4 and V7.
 func TestPlan(t *testing.T) {
 	heads := Heads{Unsafe: Unsafe{l2(100)}, Labels: labels(80, 60, 40)}
 	ahead := target(l2(120), l2(110), l2(50))

@@ -12,6 +12,7 @@ import (
 
 func edit(s Status, f func(*Status)) Status { f(&s); return s }
 
+// TestScreen is spec V1–V3.
 func TestScreen(t *testing.T) {
 	good := status(80, 60, 40, 12)
 	for name, c := range map[string]struct {
@@ -59,6 +60,7 @@ func TestScreenBeforeGenesisNumber(t *testing.T) {
 	require.Equal(t, WrongChain, Screen(status(80, 60, 49, 12), late))
 }
 
+// TestCanonicalL1 is spec V4.
 func TestCanonicalL1(t *testing.T) {
 	s := status(80, 60, 40, 12)
 	ids := map[string]eth.BlockID{
@@ -84,7 +86,7 @@ func TestCanonicalL1(t *testing.T) {
 	})
 }
 
-// TestReplay is T24, and V5 beyond it. prev is local-safe 80, safe 60, finalized 20 at current L1 10 unless it says
+// TestReplay is spec T24, and V5 beyond it. prev is local-safe 80, safe 60, finalized 20 at current L1 10 unless it says
 // otherwise.
 func TestReplay(t *testing.T) {
 	prev := applied(80, 60, 20, 10)
@@ -175,7 +177,7 @@ func TestFinality(t *testing.T) {
 	}
 }
 
-func TestTargetKeepsLocalSafeAndSafeApart(t *testing.T) { // T2
+func TestTargetKeepsLocalSafeAndSafeApart(t *testing.T) { // spec T2
 	target, ok := validate(status(100, 60, 40, 12), l1World{head: 20}, Applied{}).Accepted()
 	require.True(t, ok)
 	require.Equal(t, labels(100, 60, 40), target.Labels())

@@ -1,6 +1,6 @@
 package report
 
-// Judge compares the results with the limits of the design, as far as the parts that ran tell.
+// Judge compares the results with the budgets, as far as the parts that ran tell.
 func (r *Results) Judge() {
 	b := judge{results: r}
 	for _, part := range []struct{ name, lag, calls string }{{"devnet", LiveLag, LiveCalls}, {"model", ModelFollow, ModelFollow}} {

@@ -63,7 +63,7 @@ type Value struct {
 	N      int     `json:"n,omitempty"`
 }
 
-// Budget is a limit of the design and what was measured.
+// Budget is a limit and what was measured.
 type Budget struct {
 	Text     string  `json:"text"`
 	Limit    float64 `json:"limit"`

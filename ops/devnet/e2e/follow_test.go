@@ -45,6 +45,7 @@ func TestLabelsDriveUnsafeWithoutGossip(t *testing.T) {
 	requireMirrored(t, s, f, 5*time.Second)
 }
 
+// TestNothingRewindsAfterKill9 is spec T20.
 func TestNothingRewindsAfterKill9(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, nil)

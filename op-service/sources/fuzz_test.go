@@ -40,7 +40,12 @@ func FuzzDecodeLineage(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, lineage.ID)
-		require.LessOrEqual(t, len(lineage.Path), maxLineage)
+		require.LessOrEqual(t, len(lineage.Path), MaxPath)
+		for _, id := range lineage.IDs() {
+			require.NotEmpty(t, id)
+			require.LessOrEqual(t, len(id), maxIDBytes)
+			require.Equal(t, id, clip(id))
+		}
 	})
 }
 

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 )
 
-// maxLineage bounds how many nodes a source may name.
-const maxLineage = 1000
+const (
+	// MaxPath is how many ids a path has at most (spec D2).
+	MaxPath = 64
+	// maxIDBytes is how long an id is at most.
+	maxIDBytes = 64
+)
 
 // Lineage is who a source is and whom it follows.
 type Lineage struct {
@@ -17,8 +23,21 @@ type Lineage struct {
 	Path []string `json:"path"`
 }
 
+// IDs are all ids of a lineage, each once: the node's own and those of its path.
+func (l Lineage) IDs() (ids []string) {
+	seen := map[string]bool{"": true}
+	for _, id := range append([]string{l.ID}, l.Path...) {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Lineage asks a source whom it follows. A source that does not serve the method, as any that derives, gives
-// ErrMethodMissing.
+// ErrMethodMissing. A lineage that is larger than allowed, or has an id that is not fit to be shown, is refused whole with
+// ErrMalformed: cut short, it could hide a cycle.
 func (c *FollowClient) Lineage(ctx context.Context) (Lineage, error) {
 	return ask(ctx, c, "follow_status", decodeLineage)
 }
@@ -33,8 +52,25 @@ func decodeLineage(data []byte) (Lineage, error) {
 		return Lineage{}, errNull
 	case lineage.ID == "":
 		return Lineage{}, errors.New("no id")
-	case len(lineage.Path) > maxLineage:
-		return Lineage{}, fmt.Errorf("a path of %d nodes", len(lineage.Path))
+	case len(lineage.Path) > MaxPath:
+		return Lineage{}, fmt.Errorf("a path of %d nodes, and %d is the most", len(lineage.Path), MaxPath)
+	}
+	for _, id := range append([]string{lineage.ID}, lineage.Path...) {
+		if err := checkID(id); err != nil {
+			return Lineage{}, err
+		}
 	}
 	return *lineage, nil
+}
+
+func checkID(id string) error {
+	if len(id) > maxIDBytes {
+		return fmt.Errorf("an id of %d bytes, and %d is the most", len(id), maxIDBytes)
+	}
+	for _, r := range id {
+		if r == utf8.RuneError || r == ' ' || !unicode.IsPrint(r) {
+			return fmt.Errorf("an id with the character %U", r)
+		}
+	}
+	return nil
 }

@@ -2,9 +2,7 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/ethereum-optimism/optimism/op-service/clock"
@@ -14,8 +12,6 @@ import (
 )
 
 const (
-	// introduceInterval is how often a source is asked again who it is and whom it follows.
-	introduceInterval = 30 * time.Second
 	// maxBackoff is how many poll intervals a source that fails is left alone at most.
 	maxBackoff = 2
 	// maxOffset is the share of a poll interval by which a node polls later at most than L1 would have it, so that the
@@ -48,21 +44,12 @@ type report struct {
 	err     error
 }
 
-// The errors of a source that answers, and must not be followed.
-var (
-	errOtherChain = errors.New("source is on another chain")
-	errCycle      = errors.New("source follows this node")
-)
-
 // poller asks one source, one request at a time. All but heads belongs to run.
 type poller struct {
 	source   Source
 	rank     int
-	id       string // of this node
-	identity sources.Identity
 	interval time.Duration
 	clock    clock.Clock
-	warn     func(msg string, ctx ...any)
 	reports  chan<- report
 	// gate tells whether an answer could be used.
 	gate func() bool
@@ -73,11 +60,7 @@ type poller struct {
 	polledAt time.Time
 	last     follow.Status
 	failures int
-
-	introducedAt time.Time
-	identified   bool
-	otherChain   bool
-	lineage      sources.Lineage
+	known    introduction
 }
 
 func (d *Driver) newPoller(rank int, source Source) *poller {
@@ -86,8 +69,12 @@ func (d *Driver) newPoller(rank int, source Source) *poller {
 		cadence = follow.Every(d.cfg.PollInterval)
 	}
 	return &poller{
-		source: source, rank: rank, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup), interval: d.cfg.PollInterval,
-		clock: d.clock, warn: d.log.Warn, reports: d.reports, gate: d.gateOpen, heads: make(chan uint64, 1), cadence: cadence,
+		source: source, rank: rank, interval: d.cfg.PollInterval,
+		clock: d.clock, reports: d.reports, gate: d.gateOpen, heads: make(chan uint64, 1), cadence: cadence,
+		known: introduction{
+			source: source, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup),
+			room: room(d.cfg.Quorum, len(d.court.candidates)), warn: d.log.Warn,
+		},
 	}
 }
 
@@ -143,10 +130,15 @@ func (p *poller) poll(ctx context.Context) report {
 	start := p.clock.Now()
 	r := report{rank: p.rank, at: start}
 	if r.status, r.err = p.source.Status(ctx); r.err == nil {
-		r.err = p.introduce(ctx)
+		now := p.clock.Now()
+		var requests int
+		requests, r.err = p.known.check(ctx, now)
+		for range requests {
+			p.cadence = p.cadence.OnRequest(now)
+		}
 	}
 	r.took = p.clock.Since(start)
-	r.lineage = p.lineage
+	r.lineage = p.known.lineage
 	answer := follow.Answer{Changed: r.err == nil && digested(p.last, r.status)}
 	if r.err != nil {
 		p.failures++
@@ -164,36 +156,4 @@ func (p *poller) poll(ctx context.Context) report {
 func digested(before, after follow.Status) bool {
 	after.Finalized = before.Finalized
 	return after != before
-}
-
-// introduce finds out now and then who the source is, and fails if it is on another chain or follows this node. Only the
-// status is required of a source: what it does not tell of itself, for whatever reason, is not held against it.
-func (p *poller) introduce(ctx context.Context) error {
-	if now := p.clock.Now(); p.introducedAt.IsZero() || now.Sub(p.introducedAt) >= introduceInterval {
-		first := p.introducedAt.IsZero()
-		p.introducedAt = now
-		if !p.identified {
-			identity, err := p.source.Identity(ctx)
-			p.cadence = p.cadence.OnRequest(now)
-			p.identified = err == nil
-			p.otherChain = err == nil && identity != p.identity
-			if err != nil && first {
-				p.warn("Source does not tell its chain, which is judged by its heads alone", "source", p.source.Name(), "err", err)
-			}
-		}
-		p.cadence = p.cadence.OnRequest(now)
-		if lineage, err := p.source.Lineage(ctx); err == nil {
-			p.lineage = lineage
-		} else if errors.Is(err, sources.ErrMethodMissing) {
-			p.lineage = sources.Lineage{}
-		}
-	}
-	switch {
-	case p.otherChain:
-		return errOtherChain
-	case p.lineage.ID == p.id || slices.Contains(p.lineage.Path, p.id):
-		return errCycle
-	default:
-		return nil
-	}
 }

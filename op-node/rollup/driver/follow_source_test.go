@@ -32,7 +32,7 @@ func TestOnlyDigestedL1CountsAsChange(t *testing.T) {
 		w := newWorld(t)
 		var changed []bool
 		source := w.honest("source")
-		p := &poller{id: "own", source: source, clock: clock.SystemClock, warn: func(string, ...any) {}, identified: true, cadence: spy{&changed}}
+		p := &poller{source: source, clock: clock.SystemClock, cadence: spy{&changed}, known: introduction{source: source, identified: true}}
 		say := func(status follow.Status) {
 			source.does(func() (follow.Status, error) { return status, nil })
 			require.NoError(t, p.poll(t.Context()).err)

@@ -75,13 +75,13 @@ func (d *Driver) take(r report) bool {
 	c := &d.court.candidates[r.rank]
 	c.lineage, c.heard = r.lineage, true
 	d.metrics.RecordPoll(c.name, r.took, r.err == nil)
+	var unfit *unfitError
 	switch {
 	case d.ctx.Err() != nil:
 		return false
-	case errors.Is(r.err, errCycle):
-		d.note(c, follow.Cycle, nil)
-	case errors.Is(r.err, errOtherChain):
-		d.note(c, follow.WrongChain, r.err)
+	case errors.As(r.err, &unfit):
+		d.note(c, unfit.reason, r.err)
+		c.answered = false // not even its last word counts
 	case errors.Is(r.err, sources.ErrMalformed):
 		d.note(c, follow.Malformed, r.err)
 	case r.err != nil:
@@ -90,9 +90,6 @@ func (d *Driver) take(r report) bool {
 		c.status, c.at, c.answered = r.status, r.at, true
 		d.metrics.RecordSourceHeads(c.name, r.status)
 		return true
-	}
-	if c.reason == follow.Cycle || c.reason == follow.WrongChain {
-		c.answered = false // not even its last word counts
 	}
 	return false
 }

@@ -12,8 +12,8 @@ import (
 
 // State is what follow_status serves: how following goes, in one view. Ages are in milliseconds, -1 for never.
 type State struct {
-	// ID is the random id of this node, and Path the ids of all nodes that it follows, directly and through others, its
-	// own first. A node that finds its own id in the path of a source refuses that source.
+	// ID is the random id of this node, and Path the ids of all nodes that its labels come through, its own first. A node
+	// that finds its own id in the path of a source refuses that source.
 	ID   string   `json:"id"`
 	Path []string `json:"path"`
 	// Ready tells whether the labels are fresh; Why says why not.
@@ -133,7 +133,7 @@ func describe(r follow.Reason) string { return r.Code() + ": " + r.Text() }
 func (d *Driver) State() State {
 	snap, shown, now := d.controller.Snapshot(), d.shown.Load(), d.clock.Now()
 	s := State{
-		ID: d.id, Path: []string{d.id}, Quorum: d.policy.Quorum, Phase: snap.Phase.String(),
+		ID: d.id, Path: pathThrough(d.id, shown.supporters(d.policy.Quorum)), Quorum: d.policy.Quorum, Phase: snap.Phase.String(),
 		Applied: AppliedState{
 			LocalSafe: snap.Heads.LocalSafe.ID(), Safe: snap.Heads.Safe.ID(), Finalized: snap.Heads.Finalized.ID(),
 			CurrentL1: snap.CurrentL1.ID(), Reason: snap.Outcome.Reason.Code(), Case: snap.Outcome.Case.String(),
@@ -153,11 +153,6 @@ func (d *Driver) State() State {
 	}
 	for _, c := range shown.candidates {
 		s.Sources = append(s.Sources, c.show(now))
-		for _, id := range append([]string{c.lineage.ID}, c.lineage.Path...) {
-			if id != "" && !slices.Contains(s.Path, id) {
-				s.Path = append(s.Path, id)
-			}
-		}
 	}
 	return s
 }

@@ -128,7 +128,7 @@ func byQuorum(k int, votes []Vote, prev Applied, chain OwnChain) Choice {
 		return Choice{Source: NoSource, Reason: NoQuorum}
 	}
 	labels := Labels{LocalSafe{localSafe}, Safe{safe}, Finalized{finalized}}
-	return Choice{Target: Target{labels, c.currentL1(labels, prev), prev}, Source: NoSource, Supporters: supporters}
+	return Choice{Target: Target{labels: labels, currentL1: c.currentL1(labels, prev), revoked: prev.Revoked, basis: prev}, Source: NoSource, Supporters: supporters}
 }
 
 // council is the fresh votes and what it takes to decide among them.

@@ -314,7 +314,7 @@ func TestRulesAreTotal(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		s := Status{Safe: l2Ref.Draw(t, "safe"), LocalSafe: l2Ref.Draw(t, "local-safe"), Finalized: l2Ref.Draw(t, "finalized"), CurrentL1: l1Ref.Draw(t, "current")}
-		prev := Applied{Labels{LocalSafe{l2Ref.Draw(t, "a")}, Safe{l2Ref.Draw(t, "b")}, Finalized{l2Ref.Draw(t, "c")}}, l1Ref.Draw(t, "p")}
+		prev := Applied{Labels{LocalSafe{l2Ref.Draw(t, "a")}, Safe{l2Ref.Draw(t, "b")}, Finalized{l2Ref.Draw(t, "c")}}, l1Ref.Draw(t, "p"), rapid.Uint64().Draw(t, "r")}
 		facts := Facts{
 			Chain: Chain{Genesis: id.Draw(t, "genesis"), GenesisTime: rapid.Uint64().Draw(t, "genesis time"), BlockTime: rapid.Uint64Range(1, 1<<63).Draw(t, "block time")},
 			L1:    make(L1Facts),

@@ -70,12 +70,16 @@ type Heads struct {
 	Labels
 }
 
-// Applied is what this node has applied last. V5 and V6 compare a new status with it.
+// Applied is what this node has applied last. V5 and V6 compare a new status with it. What Target.Applied says is kept
+// whole when the target is committed.
 type Applied struct {
 	Labels
 	// CurrentL1 is the current L1 block of the source when Labels were applied. It is unknown (zero hash) for labels
 	// that were read from the execution engine at start.
 	CurrentL1 eth.L1BlockRef
+	// Revoked is the number of the L1 block at which heads were last revoked: what a source knew of before is void
+	// (spec R5). It is zero if nothing was revoked since the start.
+	Revoked uint64
 }
 
 // Chain is what the rules need to know of the rollup.

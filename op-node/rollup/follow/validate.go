@@ -77,6 +77,7 @@ func Validate(status Status, facts Facts, prev Applied) Verdict {
 	return accept(Target{
 		labels:    Labels{LocalSafe: LocalSafe{s.LocalSafe}, Safe: Safe{s.Safe}, Finalized: finalized},
 		currentL1: currentL1,
+		revoked:   prev.Revoked,
 		basis:     prev,
 	})
 }

@@ -12,6 +12,12 @@ import "github.com/ethereum-optimism/optimism/op-service/eth"
 type Target struct {
 	labels    Labels
 	currentL1 eth.L1BlockRef
+	// revokes tells that the labels take back what is applied: they are of another branch.
+	revokes bool
+	// revoked is the number of the L1 block of the last revocation, of this one if it revokes.
+	revoked uint64
+	// l1Final is the number of the finalized L1 block when the status was judged.
+	l1Final uint64
 	// basis is what was applied when the status was judged.
 	basis Applied
 }
@@ -40,7 +46,12 @@ func (t Target) Stale(now Applied) bool {
 }
 
 // Applied is what V5 and V6 have to compare with once the target has been applied.
-func (t Target) Applied() Applied { return Applied{Labels: t.labels, CurrentL1: t.currentL1} }
+func (t Target) Applied() Applied {
+	return Applied{Labels: t.labels, CurrentL1: t.currentL1, Revoked: t.revoked}
+}
+
+// Revokes tells that the target takes back what is applied: its labels are of another branch, which is meant.
+func (t Target) Revokes() bool { return t.revokes }
 
 // Verdict is the outcome of a validation: accepted with a target, or deferred or rejected with a reason.
 type Verdict struct {

@@ -52,6 +52,7 @@ test:  ## Run all tests, with the race detector: the unit tests and those on a d
 	$(if $(race),go test -run=BesideUpstream $(ARGS) ./op-node/rollup/driver)
 	go test -count=1 -timeout=20m $(ARGS) $(e2e) -args $(if $(race),-race-node)
 	go test -count=1 $(ARGS) $(smoke)
+	go run ./ops/patches --quick
 
 .PHONY: unit
 unit:  ## Run the unit tests, quickly: no devnet, no race detector.
@@ -64,9 +65,21 @@ e2e:  ## Run the tests on a devnet.
 
 .PHONY: bench
 bench: op-node  ## Measure op-node beside upstream's, in thirteen minutes; ARGS=--short takes one, ARGS=--help shows the rest.
-	go run ./ops/bench/buildupstream --out=bin/upstream-op-node --dir=cache/upstream
+	go run ./ops/bench/buildupstream --out=bin/upstream-op-node
 	go build -o bin/bench ./ops/bench
 	bin/bench --op-node=bin/op-node --upstream=bin/upstream-op-node $(ARGS)
+
+.PHONY: patches
+patches:  ## Apply the series for upstream, test it patch by patch, build its program, write mails; ARGS=--prove, ARGS=--quick.
+	go run ./ops/patches $(ARGS)
+
+.PHONY: patches-save
+patches-save:  ## Write the commits of the branch series in bin/upstream back into patches/series.
+	go run ./ops/patches save
+
+.PHONY: patches-rebase
+patches-rebase:  ## Apply the series to the checkout of upstream in TO, and say which patch needs work.
+	go run ./ops/patches rebase '$(TO)'
 
 .PHONY: soak
 soak:  ## Run the property tests CHECKS times each: random worlds, sources, faults and restarts.

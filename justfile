@@ -28,6 +28,18 @@ e2e *ARGS:
 bench *ARGS:
     make bench ARGS='{{ARGS}}'
 
+# Apply the series for upstream, test it patch by patch, build its program, write mails; --prove, --quick.
+patches *ARGS:
+    make patches ARGS='{{ARGS}}'
+
+# Write the commits of the branch series in bin/upstream back into patches/series.
+patches-save:
+    make patches-save
+
+# Apply the series to another checkout of upstream, and say which patch needs work.
+patches-rebase TO:
+    make patches-rebase TO='{{TO}}'
+
 # Run the property tests that many times each.
 soak CHECKS='10000':
     make soak CHECKS={{CHECKS}}

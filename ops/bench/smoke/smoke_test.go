@@ -17,7 +17,7 @@ import (
 func TestShortRun(t *testing.T) {
 	dir := t.TempDir()
 	opNode, upstream := build(t, dir, "op-node/cmd"), filepath.Join(dir, "upstream-op-node")
-	_ = runProgram(t, build(t, dir, "ops/bench/buildupstream"), "--out="+upstream, "--dir=../../../cache/upstream")
+	_ = runProgram(t, build(t, dir, "ops/bench/buildupstream"), "--out="+upstream, "--dir=../../../bin/upstream")
 	results := filepath.Join(dir, "results")
 	table := runProgram(t, build(t, dir, "ops/bench"), "--short", "--op-node="+opNode, "--upstream="+upstream, "--out="+results)
 	require.Contains(t, table, "### Devnet: lag")

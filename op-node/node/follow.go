@@ -75,7 +75,7 @@ func (n *Node) newSources() ([]driver.Source, error) {
 	for _, url := range n.cfg.Follow.Sources {
 		source, err := sources.NewFollowClient(sources.FollowConfig{
 			URL: url, Headers: n.cfg.Follow.Headers, Timeout: n.cfg.Follow.CallTimeout,
-		}, n.log, n.metrics.NewRecorder("follow-source-api"))
+		}, n.metrics.NewRecorder("follow-source-api"))
 		if err != nil {
 			return nil, fmt.Errorf("--l2.follow.source: %w", err)
 		}

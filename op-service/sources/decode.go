@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -45,8 +44,6 @@ type (
 		L2ChainID *big.Int `json:"l2_chain_id"`
 	}
 )
-
-var errNull = errors.New("the result is null")
 
 // decodeStatus reads the four refs of an optimism_syncStatus result that following needs. A ref that is missing, null or
 // without a hash is unknown and becomes the zero ref; a ref with a hash must be complete.
@@ -103,14 +100,6 @@ func decodeIdentity(data []byte) (Identity, error) {
 		return Identity{}, fmt.Errorf("genesis.l2: %w", err)
 	}
 	return id, nil
-}
-
-func decode(data []byte, into any) error {
-	err := json.Unmarshal(data, into)
-	if err == nil {
-		return nil
-	}
-	return errors.New(clip(err.Error()))
 }
 
 func chainID(n *big.Int) (eth.ChainID, error) {

@@ -1,15 +1,15 @@
 package sources
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 
-	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/gorilla/websocket"
 )
 
@@ -33,56 +33,81 @@ const methodNotFound = -32601
 // maxErrorText is how much of what a source says goes into an error, in bytes.
 const maxErrorText = 200
 
-// classify turns what the RPC client returned into one of our errors, and strips the URL and excess text from it.
+// callError says why a call failed: in one short line, without the URL, and without anything that steers a terminal.
+type callError struct {
+	text  string
+	kinds []error
+}
+
+func (e *callError) Error() string   { return e.text }
+func (e *callError) Unwrap() []error { return e.kinds }
+
+// failed makes the error of a call. Of what stopped it, a context that ended can be told from the rest.
+func failed(method string, cause error, kinds ...error) error {
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(cause, ended) {
+			kinds = append(kinds, ended)
+		}
+	}
+	return &callError{text: fmt.Sprintf("%s: %s: %s", kinds[0], method, clip(cause.Error())), kinds: kinds}
+}
+
+// classify turns what a transport returned into one of our errors.
 func classify(method string, err error) error {
-	var (
-		reply       rpc.Error
-		status      rpc.HTTPError
-		syntax      *json.SyntaxError
-		wrongType   *json.UnmarshalTypeError
-		withAddress *url.Error
-	)
+	var status *statusError
+	if withAddress := new(url.Error); errors.As(err, &withAddress) {
+		return failed(method, withAddress.Err, ErrFetch)
+	}
 	switch {
-	case errors.As(err, &reply):
-		text := fmt.Sprintf("error %d: %s", reply.ErrorCode(), clip(reply.Error()))
-		if reply.ErrorCode() == methodNotFound {
-			return fmt.Errorf("%w: %s: %w (%s)", ErrFetch, method, ErrMethodMissing, text)
-		}
-		if strings.Contains(reply.Error(), "not found") { // as upstream's own client tells it
-			return fmt.Errorf("%w: %s: %w (%s)", ErrFetch, method, ErrNotFound, text)
-		}
-		return fmt.Errorf("%w: %s: %s", ErrFetch, method, text)
 	case errors.As(err, &status):
-		return fmt.Errorf("%w: %s: %s", ErrFetch, method, describeStatus(status))
+		return failed(method, status, ErrFetch)
 	case errors.Is(err, errTooLarge), errors.Is(err, websocket.ErrReadLimit):
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, method, errTooLarge)
-	case errors.As(err, &withAddress):
-		return fmt.Errorf("%w: %s: %w", ErrFetch, method, withAddress.Err)
+		return failed(method, errTooLarge, ErrMalformed)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: %s: the answer is empty or cut off", ErrMalformed, method)
-	case errors.Is(err, rpc.ErrNoResult), errors.As(err, &syntax), errors.As(err, &wrongType):
-		return fmt.Errorf("%w: %s: %s", ErrMalformed, method, clip(err.Error()))
+		return failed(method, errCutOff, ErrMalformed)
+	case errors.Is(err, ErrMalformed):
+		return failed(method, errors.New(strings.TrimPrefix(err.Error(), ErrMalformed.Error()+": ")), ErrMalformed)
 	default:
-		return fmt.Errorf("%w: %s: %w", ErrFetch, method, err)
+		return failed(method, err, ErrFetch)
 	}
 }
 
-func describeStatus(e rpc.HTTPError) string {
-	text := fmt.Sprintf("HTTP status %d %s", e.StatusCode, http.StatusText(e.StatusCode))
-	if e.StatusCode >= 300 && e.StatusCode < 400 {
+// refusal makes an error of a JSON-RPC error.
+func refusal(method string, a answer) error {
+	text := fmt.Errorf("error %d: %s", a.err.Code, a.err.Message)
+	switch {
+	case a.err.Code == methodNotFound:
+		return failed(method, fmt.Errorf("%w (%w)", ErrMethodMissing, text), ErrFetch, ErrMethodMissing)
+	case strings.Contains(a.err.Message, "not found"): // as upstream's own client tells it
+		return failed(method, fmt.Errorf("%w (%w)", ErrNotFound, text), ErrFetch, ErrNotFound)
+	default:
+		return failed(method, text, ErrFetch)
+	}
+}
+
+// statusError is an HTTP status that is no success, with the start of the page that came with it.
+type statusError struct {
+	code int
+	page []byte
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("HTTP status %d %s", e.code, http.StatusText(e.code))
+	if e.code >= 300 && e.code < 400 {
 		return text + ": redirects are not followed, give the final URL"
 	}
-	if body := clip(string(e.Body)); body != "" {
-		text += ": " + body
+	if page := clip(string(e.page)); page != "" {
+		text += ": " + page
 	}
 	return text
 }
 
-// clip makes foreign text fit for a log line: one line, printable, short.
+// clip makes foreign text fit for a log line: one line, short, and without characters that are not shown as themselves,
+// such as controls, C1 and bidirectional ones included.
 func clip(text string) string {
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText] + "..."
 	}
 	text = strings.ToValidUTF8(text, "?")
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
 }

@@ -3,14 +3,10 @@ package sources
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
@@ -25,7 +21,7 @@ type FollowConfig struct {
 	URL string
 	// Headers go with every HTTP request and with the WebSocket handshake.
 	Headers http.Header
-	// Timeout bounds each call from dialling to the last byte; default 10 s.
+	// Timeout bounds each call from dialling to the last byte, and each handshake that outlives its call; default 10 s.
 	Timeout time.Duration
 	// MaxResponseBytes bounds what is read of one answer, after decompression; default 1 MiB, some 300 times what is
 	// usual.
@@ -53,25 +49,26 @@ func IdentityOf(cfg *rollup.Config) Identity {
 	}
 }
 
+// transport carries calls to one source.
+type transport interface {
+	// call sends a request and returns its answer. The context has a deadline.
+	call(ctx context.Context, c call) (answer, error)
+	// close gives the connections back. A later call would dial anew.
+	close()
+}
+
 // FollowClient asks one external consensus node. It dials when it is used first, and again after a failure. It is safe
 // for concurrent use.
 type FollowClient struct {
-	name     string
-	timeout  time.Duration
-	limit    int64
-	log      log.Logger
-	dial     func(ctx context.Context) (*rpc.Client, error)
-	httpPool *http.Client
-
-	// conn holds the connection, nil while there is none. Whoever takes it out puts one back.
-	conn chan *rpc.Client
-	// allowance is how many bytes WebSocket connections may still receive until the next call.
-	allowance *atomic.Int64
+	name      string
+	timeout   time.Duration
+	transport transport
+	recorder  rpc.Recorder
 }
 
 // NewFollowClient makes a client for one source, and refuses a URL that none can be made for. It does not dial, so a
 // source that is down is no error. The recorder counts the requests; nil counts nothing.
-func NewFollowClient(cfg FollowConfig, log log.Logger, recorder rpc.Recorder) (*FollowClient, error) {
+func NewFollowClient(cfg FollowConfig, recorder rpc.Recorder) (*FollowClient, error) {
 	u, err := parseURL(cfg.URL)
 	if err != nil {
 		return nil, err
@@ -81,25 +78,12 @@ func NewFollowClient(cfg FollowConfig, log log.Logger, recorder rpc.Recorder) (*
 		return nil, fmt.Errorf("source %s: a negative timeout (%s) or response limit (%d bytes) lets no answer through",
 			redact(u), timeout, limit)
 	}
-	pool, allowance := newHTTPClient(limit), new(atomic.Int64)
-	options := []rpc.ClientOption{
-		rpc.WithHeaders(cfg.Headers.Clone()),
-		rpc.WithHTTPClient(pool),
-		rpc.WithWebsocketDialer(newWebsocketDialer(allowance)),
-		rpc.WithWebsocketMessageSizeLimit(limit),
-		rpc.WithRecorder(recorder),
+	c := &FollowClient{name: redact(u), timeout: timeout, recorder: recorder}
+	if u.Scheme == "ws" || u.Scheme == "wss" {
+		c.transport = newWSTransport(u, cfg.Headers, limit)
+	} else {
+		c.transport = newHTTPTransport(u.String(), cfg.Headers.Clone(), timeout, limit)
 	}
-	c := &FollowClient{
-		name:      redact(u),
-		timeout:   timeout,
-		limit:     limit,
-		log:       log,
-		dial:      func(ctx context.Context) (*rpc.Client, error) { return rpc.DialOptions(ctx, cfg.URL, options...) },
-		httpPool:  pool,
-		conn:      make(chan *rpc.Client, 1),
-		allowance: allowance,
-	}
-	c.conn <- nil
 	return c, nil
 }
 
@@ -118,67 +102,44 @@ func (c *FollowClient) Identity(ctx context.Context) (Identity, error) {
 }
 
 // Close gives the connections back. A later call would dial anew.
-func (c *FollowClient) Close() {
-	if conn := <-c.conn; conn != nil {
-		conn.Close()
-	}
-	c.conn <- nil
-	c.httpPool.CloseIdleConnections()
-}
+func (c *FollowClient) Close() { c.transport.close() }
 
 // ask calls a method and decodes its result.
 func ask[T any](ctx context.Context, c *FollowClient, method string, decode func([]byte) (T, error), args ...any) (T, error) {
 	var none T
-	data, err := c.call(ctx, method, args...)
+	data, err := c.call(ctx, call{id: 1, method: method, params: args})
 	if err != nil {
-		return none, fmt.Errorf("source %s: %w", c.name, classify(method, err))
+		return none, fmt.Errorf("source %s: %w", c.name, err)
 	}
 	result, err := decode(data)
 	if err != nil {
-		return none, fmt.Errorf("source %s: %w: %s: %w", c.name, ErrMalformed, method, err)
+		return none, fmt.Errorf("source %s: %w", c.name, failed(method, err, ErrMalformed))
 	}
 	return result, nil
 }
 
-func (c *FollowClient) call(ctx context.Context, method string, args ...any) (json.RawMessage, error) {
+// call returns the result of a call.
+func (c *FollowClient) call(ctx context.Context, request call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	c.allowance.Store(c.limit + wsOverhead)
-	conn, err := c.connect(ctx)
+	record := c.record(ctx, request)
+	got, err := c.transport.call(ctx, request)
 	if err != nil {
-		return nil, err
+		return nil, classify(request.method, err)
 	}
-	var data json.RawMessage
-	err = conn.CallContext(ctx, &data, method, args...)
-	var reply rpc.Error
-	if err != nil && !errors.As(err, &reply) {
-		c.drop(conn)
+	record(got)
+	if got.err != nil {
+		return nil, refusal(request.method, got)
 	}
-	return data, err
+	return got.result, nil
 }
 
-// connect returns the connection, and makes one if there is none.
-func (c *FollowClient) connect(ctx context.Context) (*rpc.Client, error) {
-	select {
-	case conn := <-c.conn:
-		var err error
-		if conn == nil {
-			conn, err = c.dial(ctx)
-			c.log.Debug("Dialled source", "source", c.name, "ok", err == nil)
+// record counts a request, and returns what counts its answer.
+func (c *FollowClient) record(ctx context.Context, request call) func(answer) {
+	if c.recorder != nil {
+		if done := c.recorder.RecordOutgoing(ctx, request); done != nil {
+			return func(got answer) { done(ctx, request, got) }
 		}
-		c.conn <- conn
-		return conn, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
-}
-
-// drop gives up a connection that failed, so that nothing of a broken exchange is left for the next call.
-func (c *FollowClient) drop(failed *rpc.Client) {
-	conn := <-c.conn
-	if conn == failed {
-		conn.Close()
-		conn = nil
-	}
-	c.conn <- conn
+	return func(answer) {}
 }

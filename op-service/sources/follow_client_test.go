@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/stretchr/testify/require"
 )
@@ -24,7 +23,7 @@ import (
 const secret = "s3cr3t"
 
 func newClient(t *testing.T, cfg FollowConfig) *FollowClient {
-	c, err := NewFollowClient(cfg, log.NewLogger(log.DiscardHandler()), nil)
+	c, err := NewFollowClient(cfg, nil)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -388,13 +387,13 @@ func TestURLs(t *testing.T) {
 		"http://u:p%zz" + secret + "@host":   "cannot be parsed",
 		"mailto:" + secret + "@node.example": `scheme "mailto"`,
 	} {
-		_, err := NewFollowClient(FollowConfig{URL: raw}, log.Root(), nil)
+		_, err := NewFollowClient(FollowConfig{URL: raw}, nil)
 		require.ErrorContains(t, err, want, raw)
 		require.NotContains(t, err.Error(), secret)
 	}
-	_, err := NewFollowClient(FollowConfig{URL: "http://a", Timeout: -1}, log.Root(), nil)
+	_, err := NewFollowClient(FollowConfig{URL: "http://a", Timeout: -1}, nil)
 	require.ErrorContains(t, err, "negative timeout")
-	_, err = NewFollowClient(FollowConfig{URL: "http://a", MaxResponseBytes: -1}, log.Root(), nil)
+	_, err = NewFollowClient(FollowConfig{URL: "http://a", MaxResponseBytes: -1}, nil)
 	require.ErrorContains(t, err, "response limit (-1 bytes)")
 }
 
@@ -413,7 +412,7 @@ func TestRecorderSeesEveryRequest(t *testing.T) {
 	server := httptest.NewServer(honest(t))
 	t.Cleanup(server.Close)
 	recorder := new(countingRecorder)
-	c, err := NewFollowClient(FollowConfig{URL: server.URL}, log.NewLogger(log.DiscardHandler()), recorder)
+	c, err := NewFollowClient(FollowConfig{URL: server.URL}, recorder)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	for range 3 {

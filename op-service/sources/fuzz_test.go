@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
 // What a source tells beside its status is decoded by the targets below: whatever it sends, the answer is either an error
@@ -64,8 +66,31 @@ func FuzzDecodeHistory(f *testing.F) {
 		} else {
 			require.Less(t, len(err.Error()), 4*maxErrorText)
 		}
-		if _, err := decodeSuperRoot(data); err != nil {
+		required, found, err := decodeRequiredL1(data, eth.ChainIDFromUInt64(10))
+		switch {
+		case err != nil:
 			require.Less(t, len(err.Error()), 2*maxErrorText)
+			require.False(t, found)
+		case found:
+			require.NotZero(t, required.L1.Hash)
 		}
+	})
+}
+
+func FuzzDecodeAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"jsonrpc":"2.0","id":1,"result":{}}`, `{"id":"1","error":{"code":-32601,"message":"no"}}`, `{"id":null,"error":{}}`,
+		`{"method":"x"}`, `[]`, `null`, `{"id":1,"id":2,"result":1}`, `{"error":{"code":1e9}}`, `{"Result":1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, got, err := decodeAnswer(data)
+		if err != nil {
+			require.Zero(t, got)
+			require.Less(t, len(err.Error()), 2*maxErrorText)
+			return
+		}
+		require.True(t, got.err != nil || got.result != nil)
 	})
 }

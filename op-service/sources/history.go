@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
@@ -30,9 +31,15 @@ func decodeSafeHead(data []byte) (SafeHead, error) {
 	if wire == nil {
 		return SafeHead{}, errNull
 	}
-	l1, l1Err := wire.L1Block.required()
-	l2, l2Err := wire.SafeHead.required()
-	return SafeHead{L1: l1, L2: l2}, errors.Join(l1Err, l2Err)
+	l1, err := wire.L1Block.required()
+	if err != nil {
+		return SafeHead{}, fmt.Errorf("l1Block: %w", err)
+	}
+	l2, err := wire.SafeHead.required()
+	if err != nil {
+		return SafeHead{}, fmt.Errorf("safeHead: %w", err)
+	}
+	return SafeHead{L1: l1, L2: l2}, nil
 }
 
 // RequiredL1 is a source's word on the L1 block that made the L2 block of a timestamp safe.
@@ -46,21 +53,40 @@ type RequiredL1 struct {
 // RequiredL1 asks a source for what it knows of one chain's block at a timestamp, in seconds. found is false if the block
 // is not safe there yet.
 func (c *FollowClient) RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID) (required RequiredL1, found bool, err error) {
-	answer, err := ask(ctx, c, "superroot_atTimestamp", decodeSuperRoot, hexutil.Uint64(timestamp))
-	if err != nil {
-		return RequiredL1{}, false, err
+	type reply struct {
+		required RequiredL1
+		ok       bool
 	}
-	output, found := answer.OptimisticAtTimestamp[chain]
-	return RequiredL1{OutputRoot: output.OutputRoot, L1: output.RequiredL1}, found, nil
+	answer, err := ask(ctx, c, "superroot_atTimestamp", func(data []byte) (r reply, err error) {
+		r.required, r.ok, err = decodeRequiredL1(data, chain)
+		return r, err
+	}, hexutil.Uint64(timestamp))
+	return answer.required, answer.ok, err
 }
 
-func decodeSuperRoot(data []byte) (eth.SuperRootAtTimestampResponse, error) {
-	var answer *eth.SuperRootAtTimestampResponse
-	if err := decode(data, &answer); err != nil {
-		return eth.SuperRootAtTimestampResponse{}, err
+func decodeRequiredL1(data []byte, chain eth.ChainID) (required RequiredL1, found bool, err error) {
+	var wire *struct {
+		Outputs map[string]*struct {
+			OutputRoot *eth.Bytes32 `json:"output_root"`
+			RequiredL1 *wireID      `json:"required_l1"`
+		} `json:"optimistic_at_timestamp"`
 	}
-	if answer == nil {
-		return eth.SuperRootAtTimestampResponse{}, errNull
+	if err := decode(data, &wire); err != nil {
+		return RequiredL1{}, false, err
 	}
-	return *answer, nil
+	if wire == nil {
+		return RequiredL1{}, false, errNull
+	}
+	output := wire.Outputs[chain.String()]
+	if output == nil {
+		return RequiredL1{}, false, nil
+	}
+	if output.OutputRoot == nil {
+		return RequiredL1{}, false, errors.New("output_root is missing")
+	}
+	id, err := output.RequiredL1.required()
+	if err != nil {
+		return RequiredL1{}, false, fmt.Errorf("required_l1: %w", err)
+	}
+	return RequiredL1{OutputRoot: *output.OutputRoot, L1: id}, true, nil
 }

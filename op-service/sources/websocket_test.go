@@ -153,7 +153,7 @@ func TestBadWebsocketAnswers(t *testing.T) {
 		}), ErrMalformed, "larger than allowed"},
 		{"rubbish", upgraded(t, answer("<html>")), ErrMalformed, "invalid character"},
 		{"null", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":null}`)), ErrMalformed, "null"},
-		{"wrong types", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":{"safe_l2":7}}`)), ErrMalformed, "cannot unmarshal number"},
+		{"wrong types", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":{"safe_l2":7}}`)), ErrMalformed, "cannot unmarshal JSON number"},
 		{"JSON-RPC error", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"error":{"code":-32000,"message":"no"}}`)), ErrFetch, "error -32000: no"},
 		{"large message", upgraded(t, answer(strings.Repeat(" ", 65<<10))), ErrMalformed, "larger than allowed"},
 		{"endless message", upgraded(t, func(conn *websocket.Conn) {
@@ -168,24 +168,12 @@ func TestBadWebsocketAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c, _ := overWebsocket(t, test.handler, 2*time.Second)
 			for range 2 {
-				err := statusError(c)
+				_, err := c.Status(t.Context())
 				require.ErrorIs(t, err, test.kind)
 				requirePresentable(t, err, test.text)
 			}
 		})
 	}
-}
-
-// statusError asks for the status until it fails for another reason than time. geth's RPC client forgets a request if the
-// connection breaks after the request was written and before the client has noted so, which a server that answers at once
-// brings about now and then; such a call lasts until its time limit.
-func statusError(c *FollowClient) (err error) {
-	for range 5 {
-		if _, err = c.Status(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
-			break
-		}
-	}
-	return err
 }
 
 // messages writes each 80 bytes as a message of their own.
@@ -244,13 +232,13 @@ func TestSlowWebsocket(t *testing.T) {
 	})
 }
 
-func TestLimitedBody(t *testing.T) {
+func TestLimitedReader(t *testing.T) {
 	for _, test := range []struct {
 		limit int64
 		want  string
 		err   error
 	}{{0, "", errTooLarge}, {3, "abc", errTooLarge}, {5, "abcde", errTooLarge}, {6, "abcdef", nil}, {7, "abcdef", nil}} {
-		body := &limitedBody{ReadCloser: io.NopCloser(strings.NewReader("abcdef")), left: test.limit}
+		body := &limitedReader{reader: strings.NewReader("abcdef"), left: test.limit}
 		got, err := io.ReadAll(body)
 		require.Equal(t, test.want, string(got))
 		require.ErrorIs(t, err, test.err)
@@ -259,4 +247,11 @@ func TestLimitedBody(t *testing.T) {
 			require.True(t, errors.Is(err, errTooLarge), "and stays so")
 		}
 	}
+}
+
+// newServer runs a WebSocket server and returns its URL.
+func newServer(t *testing.T, handler http.Handler) string {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return "ws" + strings.TrimPrefix(server.URL, "http")
 }

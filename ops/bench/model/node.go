@@ -89,7 +89,7 @@ func (w wiring) ours(_ context.Context, conn client.RPC, l1 *upsources.L1Client)
 	if err != nil {
 		return nil, err
 	}
-	source, err := sources.NewFollowClient(sources.FollowConfig{URL: w.source}, w.log, nil)
+	source, err := sources.NewFollowClient(sources.FollowConfig{URL: w.source}, nil)
 	if err != nil {
 		return nil, err
 	}

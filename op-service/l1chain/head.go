@@ -136,6 +136,7 @@ func (v *View) advance(blocks []eth.L1BlockRef) Change {
 		}
 	}
 	v.checkLabels()
+	v.askFinality()
 	return change
 }
 
@@ -160,6 +161,7 @@ func (v *View) anew(blocks []eth.L1BlockRef) {
 	v.window = Window{refs: newest(blocks, v.cfg.Window)}
 	v.reorgs++
 	v.tentative.Purge()
+	v.askFinality()
 }
 
 func highest(a, b eth.L1BlockRef) eth.L1BlockRef {

@@ -82,6 +82,7 @@ type View struct {
 	// final has canonical hashes at or below finality, for good. tentative has those that were above finality and below
 	// the reach of the window when they were asked for; a reorg below the window makes them void.
 	final, tentative lru.BasicLRU[uint64, common.Hash]
+	wants            wants
 }
 
 // New makes an empty view. It starts no goroutine and calls nobody.
@@ -99,6 +100,7 @@ func New(cfg Config, fetcher fetcher, log log.Logger, metrics recorder, clock cl
 		asking:    make(chan struct{}, 1),
 		final:     lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
 		tentative: lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
+		wants:     newWants(),
 	}, nil
 }
 
@@ -131,13 +133,17 @@ func (v *View) OnSafe(_ context.Context, ref eth.L1BlockRef) {
 	}
 }
 
-// OnFinalized takes the block that L1 labels finalized; the same kinds are left out as by OnSafe.
-func (v *View) OnFinalized(_ context.Context, ref eth.L1BlockRef) {
+// OnFinalized takes the block that L1 labels finalized; the same kinds are left out as by OnSafe. It tells whether finality
+// moved.
+func (v *View) OnFinalized(_ context.Context, ref eth.L1BlockRef) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.fits(ref) && ref.Number > v.finalized.Number {
-		v.finalized = ref
+	if !v.fits(ref) || ref.Number <= v.finalized.Number {
+		return false
 	}
+	v.finalized = ref
+	v.wants.finality = 0
+	return true
 }
 
 func (v *View) fits(ref eth.L1BlockRef) bool {

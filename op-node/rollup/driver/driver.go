@@ -59,7 +59,7 @@ const coldStart = 10 * time.Second
 type l1View interface {
 	OnHead(ctx context.Context, ref eth.L1BlockRef) l1chain.Change
 	OnSafe(ctx context.Context, ref eth.L1BlockRef)
-	OnFinalized(ctx context.Context, ref eth.L1BlockRef)
+	OnFinalized(ctx context.Context, ref eth.L1BlockRef) (moved bool)
 	Refs() l1chain.Refs
 	Window() l1chain.Window
 	Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts

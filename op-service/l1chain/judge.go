@@ -3,6 +3,7 @@ package l1chain
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
@@ -12,12 +13,32 @@ import (
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
+// desk is where questions to L1 queue: one is asked at a time, and none for a while after one that L1 did not answer.
+type desk struct {
+	// turn is held by whoever asks; the rest belongs to it.
+	turn       chan struct{}
+	unanswered bool
+	askAfter   time.Time
+}
+
+func newDesk() *desk { return &desk{turn: make(chan struct{}, 1)} }
+
 // Judge says of each block whether it is canonical L1. All answers belong to one state of the view: never does one hold
 // on one fork and another on the next.
 //
 // What the view does not know it asks L1 for. Blocks that L1 does not answer for, and blocks with a zero hash, are
 // L1Unavailable; those above the head of the view are L1Behind, at no L1 call. The context bounds the waiting.
 func (v *View) Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts {
+	return v.judge(ctx, v.judging, ids)
+}
+
+// LookUp is Judge for others than the judge of statuses, RPC clients for instance: neither ever waits for the other, nor
+// leaves L1 alone because it did not answer the other (spec X3).
+func (v *View) LookUp(ctx context.Context, ids ...eth.BlockID) follow.L1Facts {
+	return v.judge(ctx, v.lookups, ids)
+}
+
+func (v *View) judge(ctx context.Context, at *desk, ids []eth.BlockID) follow.L1Facts {
 	facts, wanted := v.recall(ids)
 	misses := 0
 	for id, answer := range facts {
@@ -31,18 +52,18 @@ func (v *View) Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts {
 		return facts
 	}
 	select {
-	case v.asking <- struct{}{}:
-		defer func() { <-v.asking }()
+	case at.turn <- struct{}{}:
+		defer func() { <-at.turn }()
 	case <-ctx.Done():
 		return facts
 	}
-	return v.ask(ctx, ids)
+	return v.ask(ctx, at, ids)
 }
 
-// ask answers the ids with the help of L1. Its caller has the turn.
-func (v *View) ask(ctx context.Context, ids []eth.BlockID) follow.L1Facts {
+// ask answers the ids with the help of L1. Its caller has the turn at the desk.
+func (v *View) ask(ctx context.Context, at *desk, ids []eth.BlockID) follow.L1Facts {
 	facts, wanted := v.recall(ids)
-	if wanted.empty() || v.clock.Now().Before(v.askAfter) {
+	if wanted.empty() || v.clock.Now().Before(at.askAfter) {
 		return facts
 	}
 	var err error
@@ -56,7 +77,7 @@ func (v *View) ask(ctx context.Context, ids []eth.BlockID) follow.L1Facts {
 		facts, wanted = v.recall(ids)
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		v.noteAnswer(err)
+		v.noteAnswer(at, err)
 	}
 	return facts
 }
@@ -71,16 +92,16 @@ func (v *View) inquire(ctx context.Context, wanted request) (bool, error) {
 }
 
 // noteAnswer remembers whether L1 answered, and says so when that changes.
-func (v *View) noteAnswer(err error) {
+func (v *View) noteAnswer(at *desk, err error) {
 	switch {
-	case err != nil && !v.unanswered:
+	case err != nil && !at.unanswered:
 		v.log.Warn("L1 does not answer for blocks to be judged, going on with those that are known", "err", err)
-	case err == nil && v.unanswered:
+	case err == nil && at.unanswered:
 		v.log.Info("L1 answers for blocks to be judged again")
 	}
-	v.unanswered = err != nil
-	if v.unanswered {
-		v.askAfter = v.clock.Now().Add(v.cfg.RetryDelay)
+	at.unanswered = err != nil
+	if at.unanswered {
+		at.askAfter = v.clock.Now().Add(v.cfg.RetryDelay)
 	}
 }
 

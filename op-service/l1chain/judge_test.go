@@ -268,6 +268,33 @@ func TestOneQuestionAtATime(t *testing.T) {
 	})
 }
 
+// Look-ups (spec X3) that L1 stalls for do not hold up the judge, and what L1 does not answer them it is still asked by
+// the judge.
+func TestLookUpsAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newChain('a', 200)
+		ctx := context.Background()
+		r := newRig(t, Config{FetchTimeout: time.Minute}, a)
+		r.OnFinalized(ctx, a[80])
+		r.follow(a, 100, 120)
+		r.l1.choose = func(ctx context.Context, numbers []uint64) (chain, error) {
+			if numbers[0] == 30 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return a, nil
+		}
+		ended := make(chan follow.L1Facts)
+		go func() { ended <- r.LookUp(ctx, a.id(30)) }()
+		synctest.Wait()
+		require.Equal(t, canonical, r.Judge(ctx, a.id(70))[a.id(70)])
+		require.Equal(t, follow.L1Facts{a.id(30): notAsked}, <-ended)
+		require.Equal(t, notAsked, r.LookUp(ctx, a.id(40))[a.id(40)], "too early")
+		require.Equal(t, canonical, r.Judge(ctx, a.id(40))[a.id(40)])
+		require.Equal(t, canonical, r.LookUp(ctx, a.id(40))[a.id(40)], "what one knows the other knows")
+	})
+}
+
 func TestStalledL1IsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newChain('a', 200)

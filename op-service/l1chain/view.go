@@ -57,7 +57,7 @@ var (
 // View is what the node takes for canonical L1.
 //
 // OnHead must be called from one goroutine; everything else may be called from any, at any time. No call waits for
-// another one's L1 request, but a Judge that has to ask L1 itself for that of an earlier Judge. The start of a node is
+// another one's L1 request, but a Judge that has to ask L1 itself for that of an earlier Judge, and likewise a LookUp. The start of a node is
 // quick if it does not wait for the first signals: ask for the latest and the finalized block once and pass them on.
 type View struct {
 	cfg     Config
@@ -69,10 +69,8 @@ type View struct {
 	// detached is whether the last head could not be connected. Only OnHead touches it.
 	detached bool
 
-	// asking holds the turn to ask L1 on behalf of Judge; unanswered and askAfter belong to whoever has it.
-	asking     chan struct{}
-	unanswered bool
-	askAfter   time.Time
+	// judging and lookups are where Judge and LookUp ask L1.
+	judging, lookups *desk
 
 	mu     sync.Mutex // held for work in memory only, never during a request
 	window Window
@@ -97,7 +95,8 @@ func New(cfg Config, fetcher fetcher, log log.Logger, metrics recorder, clock cl
 		log:       log,
 		metrics:   metrics,
 		clock:     clock,
-		asking:    make(chan struct{}, 1),
+		judging:   newDesk(),
+		lookups:   newDesk(),
 		final:     lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
 		tentative: lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
 		wants:     newWants(),

@@ -47,7 +47,7 @@ func newWants() wants {
 }
 
 // WantHead says that a source names an L1 block with a number above the head of the view, which should then be asked for at
-// once instead of with the next regular poll (spec L1). It is not, if the view has the number already.
+// once instead of with the next regular poll (spec C1). It is not, if the view has the number already.
 //
 // L1 is asked at most once in 250 ms. A source whose block L1 does not confirm waits 250 ms before the next question, then
 // twice that each time up to 8 s, and then until it names a block again; a confirmed block ends that. WantHead returns at

@@ -122,7 +122,7 @@ type Follow struct {
 	Headers http.Header
 	// CallTimeout bounds each request to a source.
 	CallTimeout time.Duration
-	// PollInterval between two requests to a source; 0 means that L1 sets the pace, with twice the block time on average.
+	// PollInterval between two requests to a source; 0 means that L1 sets the pace, within one request a second on average.
 	PollInterval time.Duration
 	// Quorum is how many sources have to agree before a label moves.
 	Quorum int

@@ -155,7 +155,7 @@ func (s *Set) follow() []cli.Flag {
 		in.list(&s.raw.followHeaders, "l2.follow.source.header", "L2_FOLLOW_SOURCE_HEADER",
 			"HTTP header for requests to the follow sources, as 'Key: Value'. Can be given several times."),
 		in.duration(&c.Follow.PollInterval, "l2.follow.poll-interval", "L2_FOLLOW_POLL_INTERVAL",
-			"Time between two requests to a follow source. 0 lets L1 set the pace, with one request in twice the block time on average."),
+			"Time between two requests to a follow source. 0 lets L1 set the pace, within one request a second on average."),
 		in.integer(&c.Follow.Quorum, "l2.follow.quorum", "L2_FOLLOW_QUORUM",
 			"How many follow sources have to support a head before a label moves to it. With 1, one source is followed and the others stand by."),
 		in.duration(&c.Follow.MaxLag, "l2.follow.max-lag", "L2_FOLLOW_MAX_LAG",

@@ -43,13 +43,14 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	}
 	chain, follow := n.cfg.Chain.Rollup, n.cfg.Follow
 	cfg := driver.Config{
-		Rollup:        chain,
-		PollInterval:  follow.PollPeriod(time.Duration(chain.BlockTime) * time.Second),
-		FixedInterval: follow.PollInterval > 0,
-		Quorum:        follow.Quorum,
-		MaxLag:        follow.MaxLag,
-		ELSync:        n.cfg.Sync.Mode == sync.ELSync,
-		EngineTimeout: n.cfg.L2.CallTimeout,
+		Rollup:         chain,
+		PollInterval:   follow.PollPeriod(time.Duration(chain.BlockTime) * time.Second),
+		FixedInterval:  follow.PollInterval > 0,
+		RequestTimeout: follow.CallTimeout,
+		Quorum:         follow.Quorum,
+		MaxLag:         follow.MaxLag,
+		ELSync:         n.cfg.Sync.Mode == sync.ELSync,
+		EngineTimeout:  n.cfg.L2.CallTimeout,
 	}
 	d, err := driver.New(cfg, deps)
 	if err != nil {

@@ -34,10 +34,10 @@ var testOnly = []string{"op-node/testutil/..."}
 
 var rules = []rule{
 	{
-		of: []string{"op-node/rollup/follow/..."},
+		of: []string{"op-node/rollup/follow/...", "op-node/rollup/poll"},
 		only: []string{"bytes", "cmp", "errors", "fmt", "maps", "math/...", "slices", "sort", "strings", "time",
 			upstream + "/op-service/eth", geth + "/common"},
-		because: "the decision core is pure: it imports nothing of ours, and of others only values",
+		because: "the decision cores are pure: they import nothing of ours, and of others only values",
 	},
 	{
 		of: []string{"op-service/..."}, among: our, only: []string{"op-node/rollup/follow"},
@@ -49,7 +49,7 @@ var rules = []rule{
 	},
 	{
 		of: []string{"op-node/rollup/driver/..."}, among: our,
-		only:    []string{"op-node/rollup/driver/...", "op-node/rollup/engine", "op-node/rollup/follow", "op-service/..."},
+		only:    []string{"op-node/rollup/driver/...", "op-node/rollup/engine", "op-node/rollup/follow", "op-node/rollup/poll", "op-service/..."},
 		because: "the driver joins sources, L1 view and controller; the node around it is not its business",
 	},
 	{

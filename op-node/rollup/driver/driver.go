@@ -38,10 +38,12 @@ var ErrNoDerivation = errors.New("this node follows an external consensus node (
 type Config struct {
 	// Rollup is the configuration of the chain.
 	Rollup *rollup.Config
-	// PollInterval is the budget of polls: a source gets one in this time on average; zero means two block times.
+	// PollInterval is how often a source is asked at least; zero means every two block times.
 	PollInterval time.Duration
-	// FixedInterval polls at PollInterval exactly, instead of following L1 within the budget.
+	// FixedInterval polls at PollInterval exactly, instead of following L1.
 	FixedInterval bool
+	// RequestTimeout is how long a request to a source may take at most; zero means ten seconds.
+	RequestTimeout time.Duration
 	// Quorum is how many sources have to agree; zero means one.
 	Quorum int
 	// MaxLag is how much L1, in time, the followed source may be behind another that agrees with it; zero means two minutes.
@@ -144,6 +146,9 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = 2 * time.Duration(cfg.Rollup.BlockTime) * time.Second
 	}
+	if cfg.RequestTimeout == 0 {
+		cfg.RequestTimeout = defaultRequestTimeout
+	}
 	if cfg.Quorum == 0 {
 		cfg.Quorum = 1
 	}
@@ -155,7 +160,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		cfg:    cfg,
 		id:     rand.Text(),
 		chain:  follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
-		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: follow.FreshPeriods * cfg.PollInterval, MaxLag: cfg.MaxLag},
+		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: freshPeriods * cfg.PollInterval, MaxLag: cfg.MaxLag},
 		engine: deps.Engine, l1: deps.L1, metrics: deps.Metrics, clock: deps.Clock, log: deps.Log, fatal: deps.Fatal,
 		own:     &ownChain{engine: deps.Engine},
 		reports: make(chan report),
@@ -192,6 +197,11 @@ func (d *Driver) production(setup *Production) (engine.Role, func(context.Contex
 	f := &factory{setup: *setup, cfg: d.cfg.Rollup, l1: d.l1, clock: d.clock, log: d.log}
 	return f.role(d.cfg.Quorum), f.producer
 }
+
+// freshPeriods is after how many poll intervals an answer does not count any more.
+const freshPeriods = 3
+
+const defaultRequestTimeout = 10 * time.Second
 
 // defaultMaxLag is ten L1 blocks of mainnet, the distance at which proxyd gives a consensus node up.
 const defaultMaxLag = 2 * time.Minute
@@ -304,8 +314,15 @@ func (d *Driver) OnL1Safe(ctx context.Context, ref eth.L1BlockRef) {
 
 // OnL1Finalized takes the L1 block that is labelled finalized.
 func (d *Driver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
+	before := d.l1.Refs().Finalized
 	d.l1.OnFinalized(ctx, ref)
-	d.metrics.RecordL1Ref("l1_finalized", d.l1.Refs().Finalized)
+	after := d.l1.Refs().Finalized
+	d.metrics.RecordL1Ref("l1_finalized", after)
+	if after != before {
+		for _, p := range d.pollers {
+			p.hint() // which finalize at about the same time (spec C3)
+		}
+	}
 }
 
 // ResetDerivationPipeline always fails with ErrNoDerivation.

@@ -8,15 +8,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/rollup/poll"
 	"github.com/lightcl/op-node/op-service/sources"
-)
-
-const (
-	// maxBackoff is how many poll intervals a source that fails is left alone at most.
-	maxBackoff = 2
-	// maxOffset is the share of a poll interval by which a node polls later at most than L1 would have it, so that the
-	// followers of one source do not ask all at once.
-	maxOffset = 32
 )
 
 // Source is one external consensus node. Errors wrap sources.ErrFetch or sources.ErrMalformed.
@@ -34,7 +27,7 @@ type Source interface {
 	RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID) (sources.RequiredL1, bool, error)
 }
 
-// report is what a poller brought home.
+// report is what a poller brought home: an answer, when it arrived, and how long it took.
 type report struct {
 	rank    int
 	at      time.Time
@@ -44,33 +37,38 @@ type report struct {
 	err     error
 }
 
-// poller asks one source, one request at a time. All but heads belongs to run.
+// poller asks one source, one request at a time. All but the channels belongs to run.
 type poller struct {
-	source   Source
-	rank     int
-	interval time.Duration
-	clock    clock.Clock
-	reports  chan<- report
+	source  Source
+	rank    int
+	clock   clock.Clock
+	reports chan<- report
 	// gate tells whether an answer could be used.
 	gate func() bool
-	// heads gets the number of each new L1 head, or of the newest of several.
+	// heads gets the number of each new L1 head, or of the newest of several, and hints whatever else makes it likely that the
+	// source has something new.
 	heads chan uint64
+	hints chan struct{}
 
-	cadence  follow.Cadence
-	polledAt time.Time
-	last     follow.Status
-	failures int
-	known    introduction
+	schedule poll.Schedule
+	patience poll.Patience
+	// retry is the time from a request that failed to the next one.
+	retry   time.Duration
+	sent    time.Time
+	failing bool
+	last    follow.Status
+	known   introduction
 }
 
 func (d *Driver) newPoller(rank int, source Source) *poller {
-	cadence := follow.Clocked(d.cfg.PollInterval, rand.N(d.cfg.PollInterval/maxOffset+1))
+	schedule, retry := poll.Paced(d.cfg.PollInterval, rand.N(poll.Spread)), poll.RetryAfter
 	if d.cfg.FixedInterval {
-		cadence = follow.Every(d.cfg.PollInterval)
+		schedule, retry = poll.Every(d.cfg.PollInterval), max(d.cfg.PollInterval, poll.RetryAfter)
 	}
 	return &poller{
-		source: source, rank: rank, interval: d.cfg.PollInterval,
-		clock: d.clock, reports: d.reports, gate: d.gateOpen, heads: make(chan uint64, 1), cadence: cadence,
+		source: source, rank: rank, clock: d.clock, reports: d.reports, gate: d.gateOpen,
+		heads: make(chan uint64, 1), hints: make(chan struct{}, 1),
+		schedule: schedule, patience: poll.NewPatience(d.cfg.RequestTimeout), retry: retry,
 		known: introduction{
 			source: source, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup),
 			room: room(d.cfg.Quorum, len(d.court.candidates)), warn: d.log.Warn,
@@ -81,20 +79,23 @@ func (d *Driver) newPoller(rank int, source Source) *poller {
 // run polls until the context ends.
 func (p *poller) run(ctx context.Context) {
 	for {
-		now := p.clock.Now()
-		timer := p.clock.NewTimer(max(p.due(now).Sub(now), 0))
+		timer := p.clock.NewTimer(max(p.due().Sub(p.clock.Now()), 0))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case number := <-p.heads:
 			timer.Stop()
-			p.cadence = p.cadence.OnL1Head(p.clock.Now(), number)
+			p.schedule = p.schedule.OnL1Head(p.clock.Now(), number)
+			continue
+		case <-p.hints:
+			timer.Stop()
+			p.schedule = p.schedule.OnHint(p.clock.Now())
 			continue
 		case <-timer.Ch():
 		}
 		if !p.gate() {
-			p.cadence = p.cadence.OnPoll(p.clock.Now(), follow.Answer{CurrentL1: p.last.CurrentL1.Number})
+			p.schedule = p.schedule.OnAnswer(p.clock.Now(), poll.Answer{CurrentL1: p.last.CurrentL1.Number})
 			continue
 		}
 		r := p.poll(ctx)
@@ -106,14 +107,12 @@ func (p *poller) run(ctx context.Context) {
 	}
 }
 
-// due is when to poll next: as the cadence says, with some jitter, so that a fleet that started together does not stay
-// together; and not before its time for a source that failed.
-func (p *poller) due(now time.Time) time.Time {
-	if p.failures == 0 {
-		return p.cadence.Next(now)
+// due is when to poll next. The jitter of a source that failed keeps a fleet apart that lost its source together (spec Q5).
+func (p *poller) due() time.Time {
+	if !p.failing {
+		return p.schedule.Next()
 	}
-	wait := p.interval << min(p.failures-1, maxBackoff-1)
-	return p.polledAt.Add(wait - wait/20 + rand.N(wait/10+1))
+	return p.sent.Add(p.retry - p.retry/20 + rand.N(p.retry/10))
 }
 
 // tell passes on a new L1 head without waiting. It must be called from one goroutine.
@@ -125,34 +124,57 @@ func (p *poller) tell(number uint64) {
 	p.heads <- number
 }
 
+// hint has the source asked soon, without waiting. It may be called from any goroutine.
+func (p *poller) hint() {
+	select {
+	case p.hints <- struct{}{}:
+	default:
+	}
+}
+
 // poll asks the source once.
 func (p *poller) poll(ctx context.Context) report {
-	start := p.clock.Now()
-	r := report{rank: p.rank, at: start}
-	if r.status, r.err = p.source.Status(ctx); r.err == nil {
-		now := p.clock.Now()
-		var requests int
-		requests, r.err = p.known.check(ctx, now)
-		for range requests {
-			p.cadence = p.cadence.OnRequest(now)
-		}
+	p.sent = p.clock.Now()
+	var deadline time.Duration
+	p.patience, deadline = p.patience.OnSend(p.sent)
+	r := report{rank: p.rank}
+	r.status, r.err = within(ctx, deadline, p.source.Status)
+	r.at = p.clock.Now()
+	r.took = r.at.Sub(p.sent)
+	p.failing = r.err != nil
+	if !p.failing {
+		p.patience = p.patience.OnAnswer(r.at, r.took)
+		r.err = p.introduce(ctx, deadline)
 	}
-	r.took = p.clock.Since(start)
 	r.lineage = p.known.lineage
-	answer := follow.Answer{Changed: r.err == nil && digested(p.last, r.status)}
-	if r.err != nil {
-		p.failures++
-	} else {
-		p.failures, p.last = 0, r.status
+	answer := poll.Answer{Changed: r.err == nil && digested(p.last, r.status)}
+	if r.err == nil {
+		p.last = r.status
 	}
 	answer.CurrentL1 = p.last.CurrentL1.Number
-	p.cadence = p.cadence.OnPoll(start, answer)
-	p.polledAt = p.clock.Now()
+	p.schedule = p.schedule.OnAnswer(p.sent, answer)
 	return r
 }
 
-// digested tells whether the source has digested L1 between two answers, which is what polls wait for after an L1 head. A
-// new finalized head alone comes from L1's finality, at a time of its own.
+// introduce finds out who the source is, if it is time to, and fails if it must not be followed.
+func (p *poller) introduce(ctx context.Context, deadline time.Duration) error {
+	now := p.clock.Now()
+	requests, err := within(ctx, deadline, func(ctx context.Context) (int, error) { return p.known.check(ctx, now) })
+	for range requests {
+		p.schedule = p.schedule.OnRequest(now)
+	}
+	return err
+}
+
+// within calls a function with a deadline.
+func within[T any](ctx context.Context, deadline time.Duration, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return call(ctx)
+}
+
+// digested tells whether the source has digested L1 between two answers, which is what a burst waits for. A new finalized
+// head alone comes from L1's finality, at a time of its own.
 func digested(before, after follow.Status) bool {
 	after.Finalized = before.Finalized
 	return after != before

@@ -86,7 +86,7 @@ func TestLightSequencerRecoverMode(t *testing.T) {
 	})
 }
 
-// An engine that restarts, forgets or fails is waited for; the sequencer resumes where the engine is.
+// An engine that restarts or fails is waited for; the sequencer resumes where the engine is.
 func TestLightSequencerAndAFailingEngine(t *testing.T) {
 	for name, fault := range map[string]func(s *stage){
 		"restart":            func(s *stage) { s.el.Restart() },
@@ -96,26 +96,38 @@ func TestLightSequencerAndAFailingEngine(t *testing.T) {
 		"-38002":             func(s *stage) { s.engine.Next(1, modelel.RPCError(-38002, "invalid forkchoice state"), modelel.FCU) },
 		"nothing":            func(s *stage) { s.engine.Next(3, modelel.NilAnswer()) },
 		"something else":     func(s *stage) { s.engine.Next(3, modelel.EmptyAnswer()) },
-		"blocks are lost":    func(s *stage) { s.el.Rewind(s.el.Heads().Latest.Number - 3) },
 		"attributes refused": func(s *stage) { s.engine.Next(1, modelel.RPCError(-38003, "invalid payload attributes"), modelel.FCU) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
-				perform(t, func(s *stage) {
-					s.boot()
-					s.keepUp(6)
-					s.wait(60*time.Second + offset)
-					begin := time.Now()
-					safe := s.status().SafeL2
-					fault(s)
-					s.wait(30 * time.Second)
-					require.True(s.t, s.onChain(safe))
-					require.GreaterOrEqual(s.t, s.status().SafeL2.Number, safe.Number+8, "%s", s)
-					require.GreaterOrEqual(s.t, s.head().Time+4, uint64(time.Now().Unix()), "production has caught up: %s", s)
-					require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), 7*time.Second)
-					require.Equal(s.t, s.el.Heads().Latest, s.head())
-				})
+				perform(t, func(s *stage) { s.survives(offset, fault) })
 			}
 		})
 	}
+}
+
+// An engine that was killed comes back without its newest blocks, and without peers that have them. The node's client
+// still finds them in its cache. The sequencer goes on from what the engine has.
+func TestLightSequencerAndAnEngineThatLostItsTip(t *testing.T) {
+	for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
+		performOpen(t, "A1", func(s *stage) {
+			s.survives(offset, func(s *stage) { s.el.Rewind(s.el.Heads().Latest.Number - 3) })
+		})
+	}
+}
+
+// survives lets the sequencer meet a fault: half a minute later its blocks are on time, and the labels have moved on.
+func (s *stage) survives(offset time.Duration, fault func(s *stage)) {
+	s.boot()
+	s.keepUp(6)
+	s.wait(60*time.Second + offset)
+	begin := time.Now()
+	safe := s.status().SafeL2
+	fault(s)
+	s.wait(30 * time.Second)
+	require.True(s.t, s.onChain(safe))
+	require.GreaterOrEqual(s.t, s.status().SafeL2.Number, safe.Number+8, "%s", s)
+	require.GreaterOrEqual(s.t, s.head().Time+4, uint64(time.Now().Unix()), "production has caught up: %s", s)
+	require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), 7*time.Second)
+	require.Equal(s.t, s.el.Heads().Latest, s.head())
 }

@@ -13,12 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ethereum/go-ethereum/common"
-
 	altda "github.com/ethereum-optimism/optimism/op-alt-da"
 	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
 	upstreamdriver "github.com/ethereum-optimism/optimism/op-node/rollup/driver"
-	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/finality"
 	rollupsync "github.com/ethereum-optimism/optimism/op-node/rollup/sync"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
@@ -70,7 +67,7 @@ func (s *stage) bootUpstream() {
 	})
 	cfg := &upstreamdriver.Config{SequencerEnabled: true, SequencerConfDepth: s.production.L1Confs, Finalizer: &finality.Config{}}
 	d := upstreamdriver.NewDriver(system, exec, cfg, s.chain.RollupConfig(), s.chain.L1ChainConfig(), nil,
-		fullEngine{s.engine, s.el}, s.l1, upstreamSource{s.l1, s.source}, nil, s.net, logger, upstreamMetrics{counters: s.counts}, s.state,
+		s.connect(), s.l1, upstreamSource{s.l1, s.source}, nil, s.net, logger, upstreamMetrics{counters: s.counts}, s.state,
 		safedb.Disabled, &rollupsync.Config{SyncMode: rollupsync.CLSync, L2FollowSourceEndpoint: "source", NeedInitialResetEngine: true},
 		s.leader, altda.Disabled, nil)
 	system.Register("l1-heads", event.DeriverFunc(func(ctx context.Context, ev event.Event) bool {
@@ -190,24 +187,4 @@ func TestDivergenceBesideUpstream(t *testing.T) {
 			require.GreaterOrEqual(t, ours.lowestLocal, uint64(12))
 		})
 	}
-}
-
-// fullEngine is an engine with everything upstream's driver wants of it.
-type fullEngine struct {
-	*modelel.Faulty
-	el *modelel.EL
-}
-
-var _ upstream.Engine = fullEngine{}
-
-func (f fullEngine) PayloadByHash(ctx context.Context, hash common.Hash) (*eth.ExecutionPayloadEnvelope, error) {
-	return f.el.PayloadByHash(ctx, hash)
-}
-
-func (f fullEngine) PayloadByNumber(ctx context.Context, number uint64) (*eth.ExecutionPayloadEnvelope, error) {
-	return f.el.PayloadByNumber(ctx, number)
-}
-
-func (f fullEngine) SystemConfigByL2Hash(ctx context.Context, hash common.Hash) (eth.SystemConfig, error) {
-	return f.el.SystemConfigByL2Hash(ctx, hash)
 }

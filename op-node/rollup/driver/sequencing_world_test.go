@@ -20,9 +20,11 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
+	upstreamsources "github.com/ethereum-optimism/optimism/op-service/sources"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/op-service/l1chain"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -31,20 +33,20 @@ import (
 // stage is a rollup in the time of a synctest bubble: L1 with a block every 12 s, an execution engine, and a source that
 // says what it is told to say. A light sequencer, ours or upstream's, makes a block every 2 s on it.
 type stage struct {
-	t      *testing.T
+	t      testing.TB
 	chain  *modelel.Chain
 	el     *modelel.EL
 	engine *modelel.Faulty
-	// front is the engine as the node sees it.
-	front  modelel.Engine
-	l1     *l1Endpoint
-	source *sourceActor
-	net    *publications
-	counts *counters
-	leader conductor.SequencerConductor
-	state  *sequencerState
-	log    log.Logger
-	node   lightNode
+	// watched is what the controller is given for the node's client of the engine.
+	watched func(client modelel.Engine) modelel.Engine
+	l1      *l1Endpoint
+	source  *sourceActor
+	net     *publications
+	counts  *counters
+	leader  conductor.SequencerConductor
+	state   *sequencerState
+	log     log.Logger
+	node    lightNode
 	// eventDelay is how long the events of production take.
 	eventDelay time.Duration
 	// stop ends the node.
@@ -78,10 +80,17 @@ func perform(t *testing.T, story func(s *stage)) {
 	synctest.Test(t, func(t *testing.T) { story(newStage(t)) })
 }
 
-func newStage(t *testing.T, opts ...modelel.Option) *stage {
+// performOpen is perform for what a defect spoils.
+func performOpen(t *testing.T, defect string, story func(s *stage)) {
+	synctest.Test(t, func(t *testing.T) {
+		testutil.Open(t, defect, func(t testing.TB) { story(newStage(t)) })
+	})
+}
+
+func newStage(t testing.TB, opts ...modelel.Option) *stage {
 	s := &stage{t: t, chain: modelel.NewChain(), start: time.Now(), net: new(publications),
 		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState),
-		log: testlog.Logger(t, slog.LevelError+1)}
+		log: testlog.Logger(t, slog.LevelError+1), watched: func(client modelel.Engine) modelel.Engine { return client }}
 	s.reopen(opts...)
 	s.l1 = &l1Endpoint{branch: s.chain.L1(), start: s.start, kept: make(map[common.Hash]bool)}
 	s.source = &sourceActor{s: s}
@@ -93,7 +102,11 @@ func newStage(t *testing.T, opts ...modelel.Option) *stage {
 func (s *stage) reopen(opts ...modelel.Option) {
 	s.el = s.chain.NewEL(opts...)
 	s.engine = modelel.NewFaulty(s.el)
-	s.front = s.engine
+}
+
+// connect makes the node's client of the engine, which all of the node shares.
+func (s *stage) connect() *upstreamsources.EngineClient {
+	return testutil.NewClient(s.chain.RollupConfig(), s.engine, s.el)
 }
 
 // boot starts our light sequencer, and L1.
@@ -102,7 +115,8 @@ func (s *stage) boot() *driver.Driver {
 	require.NoError(s.t, err)
 	events := newEvents(s.t)
 	p := s.production
-	p.L1Chain, p.L1, p.L2 = s.chain.L1ChainConfig(), s.l1, s.el
+	client := s.connect()
+	p.L1Chain, p.L1, p.L2 = s.chain.L1ChainConfig(), s.l1, client
 	p.Network, p.Conductor, p.State, p.Metrics = s.net, s.leader, s.state, s.counts
 	p.Events, p.Drain = events.Sys, slowDrain{events.exec, s.eventDelay}
 	list := []driver.Source{s.source}
@@ -110,7 +124,7 @@ func (s *stage) boot() *driver.Driver {
 		list = append(list, &sourceActor{s: s, twin: s.source, index: i})
 	}
 	d, err := driver.New(s.config, driver.Deps{
-		Engine: s.front, L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: s.log,
+		Engine: s.watched(client), L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: s.log,
 		Fatal: func(err error) { s.t.Errorf("fatal: %v", err) }, Production: &p,
 	})
 	require.NoError(s.t, err)
@@ -225,7 +239,7 @@ type events struct {
 	exec *event.GlobalSyncExec
 }
 
-func newEvents(t *testing.T) events {
+func newEvents(t testing.TB) events {
 	ctx, cancel := context.WithCancel(context.Background())
 	exec := event.NewGlobalSynchronous(ctx)
 	system := event.NewSystem(testlog.Logger(t, slog.LevelError+1), exec)

@@ -77,7 +77,7 @@ type happening struct {
 	verb, block string
 }
 
-func newTale(t *testing.T) *story {
+func newTale(t testing.TB) *story {
 	s := &story{stage: newStage(t), peers: modelel.NewNetwork(), blocks: make(map[common.Hash]modelel.Block),
 		named: make(map[string]modelel.Block), mine: make(map[common.Hash]bool), told: make(map[string]string)}
 	s.l1.delay, s.source.delay, s.eventDelay = l1Delay, sourceDelay, eventDelay
@@ -93,10 +93,11 @@ func newTale(t *testing.T) *story {
 // open gives the node another engine.
 func (s *story) open(opts ...modelel.Option) {
 	s.reopen(append([]modelel.Option{modelel.WithNetwork(s.peers)}, opts...)...)
-	line := modelel.NewFaulty(s.el)
-	line.Always(modelel.Delay(clock.SystemClock, engineDelay))
-	s.engine = modelel.NewFaulty(line)
-	s.front = &witness{Engine: s.engine, story: s}
+	s.watched = func(client modelel.Engine) modelel.Engine {
+		line := modelel.NewFaulty(client)
+		line.Always(modelel.Delay(clock.SystemClock, engineDelay))
+		return &witness{Engine: line, story: s}
+	}
 }
 
 // learn remembers a block. It gets a name unless it has one: its number, with a dash for each block of that name that

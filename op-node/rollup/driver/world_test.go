@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/op-service/l1chain"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -24,7 +25,7 @@ import (
 // world is a rollup with an L1 block every 12 s and an L2 block every 2 s, on the time of a synctest bubble, and one
 // follower in it. What honest sources say follows from the time.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	chain   *modelel.Chain
 	el      *modelel.EL
 	view    *l1chain.View
@@ -37,7 +38,7 @@ type world struct {
 	seen follow.Labels
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now()}
 	w.el = w.chain.NewEL()
 	return w
@@ -52,7 +53,7 @@ func (w *world) follow(cfg Config, list ...Source) {
 	w.view = view
 	cfg.Rollup, cfg.EngineTimeout = w.chain.RollupConfig(), time.Second
 	w.driver, err = New(cfg, Deps{
-		Engine: w.el, L1: view, Sources: list, Metrics: w.metrics, Clock: clock.SystemClock, Log: logger,
+		Engine: testutil.NewClient(cfg.Rollup, w.el, w.el), L1: view, Sources: list, Metrics: w.metrics, Clock: clock.SystemClock, Log: logger,
 		Fatal: func(err error) { t.Errorf("fatal: %v", err) },
 	})
 	require.NoError(t, err)

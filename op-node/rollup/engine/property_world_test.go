@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -71,6 +72,7 @@ type simulation struct {
 	el     *modelel.EL
 	snap   bool // the engine executes nothing until it has synced once
 	faulty *modelel.Faulty
+	client struct{ modelel.Engine }
 	engine *modelel.Recorder
 
 	cfg Config
@@ -116,7 +118,6 @@ func newSimulation(t *rapid.T) *simulation {
 	}
 	s.el = s.chain.NewEL(opts...)
 	s.faulty = modelel.NewFaulty(s.el)
-	s.engine = modelel.NewRecorder(s.faulty, s.chain.Name)
 	s.finalized = s.block(s.truth.branch, 0).Ref
 	s.say("# EL sync: %v", s.cfg.ELSync)
 	s.start()
@@ -125,6 +126,8 @@ func newSimulation(t *rapid.T) *simulation {
 
 // start makes a new controller, as a start of the follower does.
 func (s *simulation) start() {
+	s.connect()
+	s.engine = modelel.NewRecorder(&s.client, s.chain.Name)
 	c, err := New(s.cfg, Deps{
 		Engine: s.engine, L1: s.view, Observer: s, Metrics: simMetrics{}, Clock: s.clock,
 		Log: log.NewLogger(log.DiscardHandler()),
@@ -134,6 +137,9 @@ func (s *simulation) start() {
 	}
 	s.c, s.shown = c, Snapshot{}
 }
+
+// connect gives the node a new client of its engine.
+func (s *simulation) connect() { s.client.Engine = testutil.NewClient(s.cfg.Rollup, s.faulty, s.el) }
 
 // say adds a line to the transcript.
 func (s *simulation) say(format string, args ...any) {

@@ -19,6 +19,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -46,7 +47,7 @@ func onBench(t *testing.T, patience time.Duration, story func(b *bench)) {
 		b.el.SetLabels(b.chain.Block(3).Hash(), b.chain.Block(1).Hash())
 		b.engine = modelel.NewFaulty(b.el)
 		b.odd = &oddEngine{Faulty: b.engine}
-		b.log = modelel.NewRecorder(b.odd, b.chain.Name)
+		b.log = modelel.NewRecorder(testutil.NewClient(b.chain.RollupConfig(), b.odd, b.el), b.chain.Name)
 		logger := testlog.Logger(t, slog.LevelError+1)
 		var err error
 		b.c, err = New(Config{Rollup: b.chain.RollupConfig(), PollPeriod: 4 * time.Second, CallTimeout: 5 * time.Second}, Deps{

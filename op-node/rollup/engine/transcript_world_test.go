@@ -17,6 +17,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -122,11 +123,11 @@ func (s *story) engine(opts ...modelel.Option) {
 	s.el = s.chain.NewEL(append([]modelel.Option{modelel.WithNetwork(s.net)}, opts...)...)
 	s.hidden = &hiding{Engine: s.el}
 	s.faulty = modelel.NewFaulty(s.hidden)
-	s.calls = modelel.NewRecorder(s.faulty, s.chain.Name)
 }
 
 // boot starts the follower's process, on whatever the engine has.
 func (s *story) boot() {
+	s.calls = modelel.NewRecorder(testutil.NewClient(s.cfg.Rollup, s.faulty, s.el), s.chain.Name)
 	c, err := New(s.cfg, Deps{
 		Engine: s.calls, L1: &s.l1, Observer: s, Role: Verifier{}, Metrics: noMetrics{}, Clock: clock.SystemClock, Log: log.NewLogger(s.logs),
 	})

@@ -17,8 +17,10 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
+	"github.com/ethereum-optimism/optimism/op-service/sources"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -28,6 +30,8 @@ type testbed struct {
 	clock *clock.DeterministicClock
 	net   *modelel.Network
 	el    *modelel.EL
+	// client is the engine as a node sees it.
+	client *sources.EngineClient
 }
 
 // newTestbed is an engine that has 0 to 10 with safe 5 and finalized 2. Branch b leaves the main one after 6, branch f
@@ -41,6 +45,7 @@ func newTestbed() *testbed {
 	b.el = b.chain.NewEL(modelel.WithNetwork(b.net), modelel.SyncAfterTime(time.Second, b.clock.Now))
 	b.el.Load(b.chain.L2().Blocks(1, 10)...)
 	b.el.SetLabels(b.chain.Block(5).Hash(), b.chain.Block(2).Hash())
+	b.client = testutil.NewClient(b.chain.RollupConfig(), b.el, b.el)
 	return b
 }
 
@@ -126,7 +131,7 @@ func newOurs() *ours {
 	b := newTestbed()
 	cfg := Config{Rollup: b.chain.RollupConfig(), PollPeriod: simPollPeriod, CallTimeout: time.Minute, ColdStart: 10 * time.Second}
 	c, err := New(cfg, Deps{
-		Engine: b.el, L1: &simL1{b.chain.L1(), 1000}, Observer: nullObserver{}, Metrics: simMetrics{}, Clock: b.clock,
+		Engine: b.client, L1: &simL1{b.chain.L1(), 1000}, Observer: nullObserver{}, Metrics: simMetrics{}, Clock: b.clock,
 		Log: log.NewLogger(log.DiscardHandler()),
 	})
 	if err != nil {
@@ -208,7 +213,7 @@ func newTheirs(warm bool) *theirs {
 	cfg := &sync.Config{SyncMode: sync.CLSync, L2FollowSourceEndpoint: "http://localhost"}
 	interop := *b.chain.RollupConfig()
 	interop.LagoonTime = new(uint64) // before it, upstream makes all that is local-safe safe
-	t.c = upstream.NewEngineController(ctx, b.el, logger, opmetrics.NoopMetrics, &interop, cfg,
+	t.c = upstream.NewEngineController(ctx, b.client, logger, opmetrics.NoopMetrics, &interop, cfg,
 		l1Client{b.chain.L1()}, sys.Register("engine-controller", nil), nil)
 	sys.Register("engine", t.c)
 	t.emit = sys.Register("driver", t)

@@ -160,6 +160,8 @@ func describe(err error) string {
 		return "not found"
 	case errors.As(err, &coded):
 		return fmt.Sprintf("error %d", coded.ErrorCode())
+	case errors.Is(err, ErrDropped):
+		return "error: " + ErrDropped.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, context.Canceled):

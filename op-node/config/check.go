@@ -3,8 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,11 +175,48 @@ func (c *Config) checkServers() error {
 	if err := c.RPC.Check(); err != nil {
 		return fmt.Errorf("%w: %w", err, invalid("rpc.port", c.RPC.ListenPort, "use 0 to 65535"))
 	}
+	if err := c.RPC.checkAccess(); err != nil {
+		return err
+	}
 	if err := c.Metrics.Check(); err != nil {
 		return fmt.Errorf("metrics config error: %w: %w", err, invalid("metrics.port", c.Metrics.ListenPort, "use 0 to 65535"))
 	}
 	if err := c.Pprof.Check(); err != nil {
 		return fmt.Errorf("pprof config error: %w: %w", err, invalid("pprof.port", c.Pprof.ListenPort, "use 0 to 65535"))
+	}
+	return nil
+}
+
+// checkAccess checks who may use the RPC, and how much of it.
+func (c *RPC) checkAccess() error {
+	for _, limit := range []struct {
+		flag         string
+		given, least int
+	}{
+		{"rpc.body-limit", c.BodyLimit, 1 << 10},
+		{"rpc.batch-limit", c.BatchLimit, 1},
+		{"rpc.batch-answer-limit", c.BatchAnswerLimit, 1 << 10},
+		{"rpc.request-limit", c.RequestLimit, 1},
+	} {
+		if limit.given < limit.least {
+			return invalid(limit.flag, limit.given, fmt.Sprintf("use at least %d", limit.least))
+		}
+	}
+	if len(c.VHosts) == 0 {
+		return errors.New("--rpc.vhosts is empty: give the host names under which the RPC is asked for, or * for all; IP addresses are always served")
+	}
+	if c.AdminListen == "" {
+		if c.AdminJWTSecret != nil {
+			return errors.New("--rpc.admin-jwt-secret is of no use without --rpc.admin-listen: set both, or unset it")
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(c.AdminListen)
+	if number, bad := strconv.Atoi(port); err != nil || bad != nil || number < 0 || number > math.MaxUint16 {
+		return invalid("rpc.admin-listen", c.AdminListen, "give host and port, such as 127.0.0.1:9546")
+	}
+	if port != "0" && port == strconv.Itoa(c.ListenPort) && host == c.ListenAddr {
+		return invalid("rpc.admin-listen", c.AdminListen, "that is the address of the RPC itself (--rpc.addr, --rpc.port), use another port")
 	}
 	return nil
 }

@@ -183,6 +183,23 @@ type Signer struct {
 // RPC configures the JSON-RPC server.
 type RPC struct {
 	oprpc.CLIConfig
+	// CORSDomains are the web pages, as scheme://host:port, whose scripts may use the RPC; * stands for all.
+	CORSDomains []string
+	// VHosts are the host names under which the RPC may be asked for, beside IP addresses; * stands for all.
+	VHosts []string
+	// BodyLimit is how long a request may be, in bytes.
+	BodyLimit int
+	// BatchLimit is how many calls a request may have.
+	BatchLimit int
+	// BatchAnswerLimit is how long the answers to one batch may be together, in bytes.
+	BatchAnswerLimit int
+	// RequestLimit is how many requests are worked on at the same time.
+	RequestLimit int
+	// AdminListen is the address (host:port) of a listener of its own for everything that changes the node; the RPC then serves
+	// only what reads. Empty: the RPC serves everything.
+	AdminListen string
+	// AdminJWTSecret signs the calls to that listener; nil: they are not signed.
+	AdminJWTSecret []byte
 	// AdminStatePath is the file that keeps what the admin API changed; empty means nothing is kept.
 	AdminStatePath string
 	// SequencerAPI serves the experimental opstack namespace. Derivation mode only.
@@ -210,8 +227,17 @@ func Default() *Config {
 		AltDA:     altda.CLIConfig{VerifyOnRead: true, MaxConcurrentRequests: 1},
 		P2P:       defaultP2P(),
 		Signer:    Signer{Remote: opsigner.NewCLIConfig()},
-		RPC:       RPC{CLIConfig: oprpc.CLIConfig{ListenAddr: "0.0.0.0", ListenPort: 9545}},
+		RPC:       defaultRPC(),
 		Metrics:   opmetrics.DefaultCLIConfig(),
 		Pprof:     oppprof.DefaultCLIConfig(),
+	}
+}
+
+// defaultRPC has upstream's address and openness, and the limits of geth's RPC.
+func defaultRPC() RPC {
+	return RPC{
+		CLIConfig:   oprpc.CLIConfig{ListenAddr: "0.0.0.0", ListenPort: 9545},
+		CORSDomains: []string{"*"}, VHosts: []string{"*"},
+		BodyLimit: 5 << 20, BatchLimit: 1000, BatchAnswerLimit: 25_000_000, RequestLimit: 256,
 	}
 }

@@ -67,6 +67,8 @@ type raw struct {
 	followSource    string
 	followHeaders   cli.StringSlice
 
+	corsDomains, vhosts, adminJWTSecret string
+
 	finalityLookback, finalityDelay uint64
 
 	p2p rawP2P
@@ -218,7 +220,30 @@ func (s *Set) operations() []cli.Flag {
 	list = append(list, oplog.CLIFlagsWithCategory(EnvPrefix, categoryOperations)...)
 	list = append(list, oppprof.CLIFlagsWithCategory(EnvPrefix, categoryOperations)...)
 	list = append(list, opmetrics.CLIFlagsWithCategory(EnvPrefix, categoryOperations)...)
-	return append(list, oprpc.CLIFlagsWithCategory(EnvPrefix, categoryOperations, c.RPC.CLIConfig)...)
+	list = append(list, oprpc.CLIFlagsWithCategory(EnvPrefix, categoryOperations, c.RPC.CLIConfig)...)
+	return append(list, s.access()...)
+}
+
+// access returns the flags that say who may use the RPC, and how much of it.
+func (s *Set) access() []cli.Flag {
+	in, c, r := section{category: categoryOperations}, &s.cfg.RPC, &s.raw
+	r.corsDomains, r.vhosts = strings.Join(c.CORSDomains, ","), strings.Join(c.VHosts, ",")
+	return []cli.Flag{
+		in.text(&r.corsDomains, "rpc.cors-domains", "RPC_CORS_DOMAINS",
+			"Web pages whose scripts may use the RPC, as scheme://host:port, comma-separated. * means all, an empty value none."),
+		in.text(&r.vhosts, "rpc.vhosts", "RPC_VHOSTS",
+			"Host names under which the RPC may be asked for, comma-separated, beside IP addresses. * means all. A list keeps DNS rebinding out."),
+		in.integer(&c.BodyLimit, "rpc.body-limit", "RPC_BODY_LIMIT", "Bytes of an RPC request at most."),
+		in.integer(&c.BatchLimit, "rpc.batch-limit", "RPC_BATCH_LIMIT", "Calls in one RPC request at most."),
+		in.integer(&c.BatchAnswerLimit, "rpc.batch-answer-limit", "RPC_BATCH_ANSWER_LIMIT",
+			"Bytes of the answers to one RPC batch at most. The calls that are left then get an error."),
+		in.integer(&c.RequestLimit, "rpc.request-limit", "RPC_REQUEST_LIMIT",
+			"RPC requests worked on at the same time at most; each 50 calls of a batch count as one. More wait for a second, then get an error (HTTP 503)."),
+		in.text(&c.AdminListen, "rpc.admin-listen", "RPC_ADMIN_LISTEN",
+			"Address (host:port) of a listener for everything, admin and peer control included. The RPC itself then serves only what reads. Without it the RPC serves everything."),
+		in.file(&r.adminJWTSecret, "rpc.admin-jwt-secret", "RPC_ADMIN_JWT_SECRET",
+			"File with the 32-byte hex secret that calls to --rpc.admin-listen have to be signed with (JWT, as in the engine API). Created if it does not exist."),
+	}
 }
 
 func (s *Set) experimental() []cli.Flag {

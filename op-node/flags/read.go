@@ -106,6 +106,14 @@ func (s *Set) readSync(ctx cliiface.Context, log log.Logger) error {
 func (s *Set) readServices(ctx cliiface.Context, log log.Logger) error {
 	c := s.cfg
 	c.RPC.CLIConfig = oprpc.ReadCLIConfig(ctx)
+	c.RPC.CORSDomains, c.RPC.VHosts = list(s.raw.corsDomains), list(s.raw.vhosts)
+	if s.raw.adminJWTSecret != "" {
+		secret, err := oprpc.ObtainJWTSecret(log, s.raw.adminJWTSecret, true)
+		if err != nil {
+			return fmt.Errorf("--rpc.admin-jwt-secret=%s: %w", s.raw.adminJWTSecret, err)
+		}
+		c.RPC.AdminJWTSecret = secret[:]
+	}
 	c.Metrics = opmetrics.ReadCLIConfig(ctx)
 	c.Pprof = oppprof.ReadCLIConfig(ctx)
 	c.AltDA = altda.ReadCLIConfig(ctx)

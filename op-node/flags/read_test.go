@@ -216,6 +216,7 @@ func companions(f files) map[string][]string {
 		"p2p.scoring.peers":       {"--p2p.scoring="},
 		"p2p.scoring.topics":      {"--p2p.scoring="},
 		"p2p.bootnodes":           {"--p2p.no-discovery=false", "--p2p.bootnodes=,"},
+		"rpc.admin-jwt-secret":    {"--rpc.admin-listen=127.0.0.1:9547"},
 		"p2p.no-discovery":        {"--p2p.bootnodes=" + bootnode},
 	}
 }
@@ -243,6 +244,8 @@ func samples(t *testing.T, f files) map[string]string {
 		"log.level": "debug", "log.format": "json", "log.color": "true", "log.pid": "true",
 		"pprof.enabled": "true", "pprof.addr": "127.0.0.1", "pprof.port": "6061", "pprof.path": f.dir, "pprof.type": "cpu",
 		"metrics.enabled": "true", "metrics.addr": "127.0.0.1", "metrics.port": "7301", "rpc.addr": "127.0.0.1", "rpc.port": "9546", "rpc.enable-admin": "true",
+		"rpc.cors-domains": "https://a,https://b", "rpc.vhosts": "node.internal", "rpc.body-limit": "2048", "rpc.batch-limit": "8", "rpc.batch-answer-limit": "4096",
+		"rpc.request-limit": "9", "rpc.admin-listen": "127.0.0.1:9547", "rpc.admin-jwt-secret": filepath.Join(f.dir, "other.jwt"),
 		"interop.dependency-set": f.depSet, "experimental.sequencer-api": "true",
 		"altda.enabled": "true", "altda.da-server": "http://127.0.0.1:4", "altda.verify-on-read": "false", "altda.da-service": "true",
 		"altda.put-timeout": "1s", "altda.get-timeout": "1s", "altda.max-concurrent-da-requests": "2",

@@ -38,7 +38,9 @@ func upstreamFlags(t *testing.T) []flagFacts {
 
 // ownFlags are the flags that upstream does not have.
 func ownFlags() []string {
-	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header"}
+	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header",
+		"rpc.admin-jwt-secret", "rpc.admin-listen", "rpc.batch-answer-limit", "rpc.batch-limit", "rpc.body-limit", "rpc.cors-domains",
+		"rpc.request-limit", "rpc.vhosts"}
 }
 
 // describe reads the facts off a flag.

@@ -18,6 +18,7 @@ const namespace = opmetrics.Namespace + "_" + processName
 type Metrics struct {
 	*opmetrics.Metrics
 	*Follow
+	*RPC
 
 	added opservicemetrics.Factory
 }
@@ -26,7 +27,7 @@ type Metrics struct {
 func New() *Metrics {
 	base := opmetrics.NewMetrics(processName, nil)
 	added := opservicemetrics.With(base.Registry())
-	return &Metrics{Metrics: base, Follow: newFollow(added), added: added}
+	return &Metrics{Metrics: base, Follow: newFollow(added), RPC: newRPC(added), added: added}
 }
 
 // Document lists all metrics for the generated documentation.

@@ -63,9 +63,9 @@ This page is generated from what [the program](../metrics/metrics.go) registers.
 `
 
 const followHead = `
-## Follow mode and the engine queue
+## Follow mode, the engine queue and the RPC server
 
-Not upstream's. In a node that derives they stay empty or zero.
+Not upstream's. Those of follow mode stay empty or zero in a node that derives.
 
 `
 
@@ -81,7 +81,8 @@ const upstreamHead = `
 
 Under upstream's names, with upstream's types and labels. In follow mode nothing is derived: ` + "`refs_*{type=\"l1_derived\"}`" + ` is the
 current L1 that was applied, ` + "`refs_*{type=\"l2_local_safe\"}`" + ` the applied local-safe head, ` + "`derivation_idle`" + ` 1 while the applied labels
-are fresh; what counts channels, frames and batches stays empty.
+are fresh; what counts channels, frames and batches stays empty. Labels of ` + "`rpc_*`" + ` hold nothing that others made up: a method that
+nobody serves is ` + "`unknown`" + `, an error code that no specification names ` + "`rpc_0`" + `.
 
 `
 
@@ -138,6 +139,8 @@ func followLabels() []label {
 		{"engine_tasks_total", "result", quoted([]string{"success", "error"})},
 		{"engine_task_wait_seconds", "task", task},
 		{"engine_task_run_seconds", "task", task},
+		{"rpc_server_refused_total", "reason", "`body` (too long), `batch` (too many calls), `name` (a method name longer than any), " +
+			"`answer` (answers to a batch cut off), `busy` (too many requests at the same time)"},
 	}
 }
 

@@ -122,7 +122,7 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 		blobs, n.gossip, n.log, n.metrics, state, safeHeads, n.syncConfig(), n.newConductor(), altDA, nil)
 	stack := &rollupStack{driver: newDerivationDriver(events, upstream), safeHeads: safeHeads}
 	if n.cfg.RPC.SequencerAPI {
-		stack.apis = append(stack.apis, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})
+		stack.control = append(stack.control, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})
 		n.log.Info("Experimental OP stack API enabled")
 	}
 	return stack, nil

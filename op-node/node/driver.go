@@ -49,8 +49,10 @@ type rollupStack struct {
 	driver rollupDriver
 	// safeHeads answers which L2 block was safe at which L1 block, or says that nobody keeps that.
 	safeHeads api.SafeHeads
-	// apis are RPC namespaces that only this mode serves.
+	// apis are RPC namespaces that only this mode serves, and that only read.
 	apis []rpc.API
+	// control are those that change something.
+	control []rpc.API
 	// routes are HTTP paths beside the RPC that only this mode serves.
 	routes map[string]http.Handler
 }

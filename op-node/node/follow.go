@@ -58,14 +58,16 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	}
 	served := api.NewFollow(d)
 	apis := []rpc.API{{Namespace: "follow", Service: served}}
+	var control []rpc.API
 	if n.cfg.RPC.SequencerAPI {
-		apis = append(apis, rpc.API{Namespace: "opstack", Service: api.NewOpstack(d.Blocks(), n.gossip)})
+		control = append(control, rpc.API{Namespace: "opstack", Service: api.NewOpstack(d.Blocks(), n.gossip)})
 		n.log.Info("Experimental OP stack API enabled")
 	}
 	return &rollupStack{
 		driver:    d,
 		safeHeads: driver.NewHistory(cfg, deps),
 		apis:      apis,
+		control:   control,
 		routes:    map[string]http.Handler{"/readyz": http.HandlerFunc(served.ServeReady)},
 	}, nil
 }

@@ -38,7 +38,9 @@ type Node struct {
 	gossip *publisher
 	stack  *rollupStack
 	peers  *peerNetwork
-	rpc    *rpcServer
+	rpc    *rpcListener
+	// adminRPC serves what changes the node; nil: rpc does.
+	adminRPC *rpcListener
 
 	// critical gets the first error that makes the node useless.
 	critical chan error

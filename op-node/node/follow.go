@@ -35,7 +35,8 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 		return nil, err
 	}
 	deps := driver.Deps{Engine: n.engine, L1: l1, Metrics: n.metrics, Clock: n.clock, Log: n.log, Fatal: n.fail}
-	if deps.Sources, err = n.newSources(); err != nil {
+	records, err := n.newSources(&deps)
+	if err != nil {
 		return nil, err
 	}
 	if deps.Production, err = n.newProduction(); err != nil {
@@ -65,27 +66,40 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	}
 	return &rollupStack{
 		driver:    d,
-		safeHeads: driver.NewHistory(cfg, deps),
+		safeHeads: d.NewHistory(records),
 		apis:      apis,
 		control:   control,
 		routes:    map[string]http.Handler{"/readyz": http.HandlerFunc(served.ServeReady)},
 	}, nil
 }
 
-// newSources makes a client for each follow source. None of them is dialled yet: one that is down does not stop the start.
-func (n *Node) newSources() ([]driver.Source, error) {
-	var list []driver.Source
+// newSources makes the clients of each follow source: one to follow it, and one for look-ups on behalf of RPC clients, so
+// that these never use the connection that labels come over. None of them is dialled yet: one that is down does not stop
+// the start.
+func (n *Node) newSources(deps *driver.Deps) (records []driver.Record, err error) {
 	for _, url := range n.cfg.Follow.Sources {
-		source, err := sources.NewFollowClient(sources.FollowConfig{
-			URL: url, Headers: n.cfg.Follow.Headers, Timeout: n.cfg.Follow.CallTimeout,
-		}, n.metrics.NewRecorder("follow-source-api"))
+		source, err := n.newSource(url)
 		if err != nil {
-			return nil, fmt.Errorf("--l2.follow.source: %w", err)
+			return nil, err
 		}
-		n.cleanups.addFunc("follow source "+source.Name(), source.Close)
-		list = append(list, source)
+		record, err := n.newSource(url)
+		if err != nil {
+			return nil, err
+		}
+		deps.Sources, records = append(deps.Sources, source), append(records, record)
 	}
-	return list, nil
+	return records, nil
+}
+
+func (n *Node) newSource(url string) (*sources.FollowClient, error) {
+	source, err := sources.NewFollowClient(sources.FollowConfig{
+		URL: url, Headers: n.cfg.Follow.Headers, Timeout: n.cfg.Follow.CallTimeout,
+	}, n.metrics.NewRecorder("follow-source-api"))
+	if err != nil {
+		return nil, fmt.Errorf("--l2.follow.source: %w", err)
+	}
+	n.cleanups.addFunc("follow source "+source.Name(), source.Close)
+	return source, nil
 }
 
 // newL1View makes the view of canonical L1 and shows it the present head, so that the first status can be judged at once.

@@ -21,14 +21,20 @@ var (
 	ErrMalformed = errors.New("source sent a malformed answer")
 	// ErrMethodMissing means that the source does not serve the method. It comes wrapped together with ErrFetch.
 	ErrMethodMissing = errors.New("method not served")
+	// ErrArguments means that the source serves the method, and not with these arguments. It comes wrapped together with
+	// ErrFetch.
+	ErrArguments = errors.New("arguments not taken")
 	// ErrNotFound means that the source has no such block or record. It comes wrapped together with ErrFetch.
 	ErrNotFound = errors.New("not found")
 
 	errTooLarge = errors.New("the answer is larger than allowed")
 )
 
-// methodNotFound is the JSON-RPC error code of a method that the server does not have.
-const methodNotFound = -32601
+// Error codes of JSON-RPC.
+const (
+	methodNotFound = -32601
+	invalidParams  = -32602
+)
 
 // maxErrorText is how much of what a source says goes into an error, in bytes.
 const maxErrorText = 200
@@ -78,6 +84,8 @@ func refusal(method string, a answer) error {
 	switch {
 	case a.err.Code == methodNotFound:
 		return failed(method, fmt.Errorf("%w (%w)", ErrMethodMissing, text), ErrFetch, ErrMethodMissing)
+	case a.err.Code == invalidParams:
+		return failed(method, fmt.Errorf("%w (%w)", ErrArguments, text), ErrFetch, ErrArguments)
 	case strings.Contains(a.err.Message, "not found"): // as upstream's own client tells it
 		return failed(method, fmt.Errorf("%w (%w)", ErrNotFound, text), ErrFetch, ErrNotFound)
 	default:

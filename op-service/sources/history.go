@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/common/hexutil"
-
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
@@ -15,9 +13,10 @@ type SafeHead struct {
 	L1, L2 eth.BlockID
 }
 
-// SafeHeadAtL1 asks for the safe head as of an L1 block, with the L1 block it was recorded at.
-func (c *FollowClient) SafeHeadAtL1(ctx context.Context, l1Number uint64) (SafeHead, error) {
-	return ask(ctx, c, "optimism_safeHeadAtL1Block", decodeSafeHead, hexutil.Uint64(l1Number))
+// SafeHeadAtL1 asks for the safe head as of an L1 block, with the L1 block it was recorded at. A source that does not
+// take the hops gives ErrArguments.
+func (c *FollowClient) SafeHeadAtL1(ctx context.Context, l1Number uint64, left Hops) (SafeHead, error) {
+	return ask(ctx, c, "optimism_safeHeadAtL1Block", decodeSafeHead, left.arguments(l1Number)...)
 }
 
 func decodeSafeHead(data []byte) (SafeHead, error) {
@@ -51,8 +50,8 @@ type RequiredL1 struct {
 }
 
 // RequiredL1 asks a source for what it knows of one chain's block at a timestamp, in seconds. found is false if the block
-// is not safe there yet.
-func (c *FollowClient) RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID) (required RequiredL1, found bool, err error) {
+// is not safe there yet. A source that does not take the hops gives ErrArguments.
+func (c *FollowClient) RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID, left Hops) (required RequiredL1, found bool, err error) {
 	type reply struct {
 		required RequiredL1
 		ok       bool
@@ -60,7 +59,7 @@ func (c *FollowClient) RequiredL1(ctx context.Context, timestamp uint64, chain e
 	answer, err := ask(ctx, c, "superroot_atTimestamp", func(data []byte) (r reply, err error) {
 		r.required, r.ok, err = decodeRequiredL1(data, chain)
 		return r, err
-	}, hexutil.Uint64(timestamp))
+	}, left.arguments(timestamp)...)
 	return answer.required, answer.ok, err
 }
 

@@ -80,7 +80,7 @@ func TestSilentTLS(t *testing.T) {
 	for _, scheme := range []string{"https", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
 			l := silent(t)
-			c := newClient(t, FollowConfig{URL: scheme + "://" + l.Addr().String(), Timeout: 300 * time.Millisecond})
+			c := newClient(t, FollowConfig{URL: scheme + "://" + l.Addr().String(), Timeout: time.Second})
 			for range 30 {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 				_, err := c.Status(ctx)
@@ -92,7 +92,7 @@ func TestSilentTLS(t *testing.T) {
 			require.Eventually(t, func() bool {
 				open, _ := l.opened()
 				return open == 0
-			}, 2*time.Second, 10*time.Millisecond, "connections stay open")
+			}, 5*time.Second, 10*time.Millisecond, "connections stay open")
 		})
 	}
 }

@@ -123,7 +123,7 @@ func TestSafeHeadAtL1Block(t *testing.T) {
 		{safedb.Disabled, "failed to get safe head at l1 block 0x46: safe head database not enabled"},
 		{fakeSafeHeads{safedb.ErrNotFound}, "not found"},
 	} {
-		head, err := NewOptimism(chain, nil, newFakeDriver(), &fakeEngine{}, test.heads).SafeHeadAtL1Block(t.Context(), 70)
+		head, err := NewOptimism(chain, nil, newFakeDriver(), &fakeEngine{}, test.heads).SafeHeadAtL1Block(t.Context(), 70, nil)
 		if test.want != "" {
 			require.EqualError(t, err, test.want)
 			continue
@@ -141,7 +141,7 @@ func TestDependencySetOfNone(t *testing.T) {
 func TestSuperroot(t *testing.T) {
 	driver := newFakeDriver()
 	at := func(heads SafeHeads, timestamp uint64) (eth.SuperRootAtTimestampResponse, error) {
-		return NewSuperroot(chain, driver, &fakeEngine{}, heads).AtTimestamp(t.Context(), hexutil.Uint64(timestamp))
+		return NewSuperroot(chain, driver, &fakeEngine{}, heads).AtTimestamp(t.Context(), hexutil.Uint64(timestamp), nil)
 	}
 	id := eth.ChainIDFromUInt64(901)
 

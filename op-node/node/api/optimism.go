@@ -15,6 +15,8 @@ import (
 	"github.com/ethereum-optimism/optimism/op-node/version"
 	"github.com/ethereum-optimism/optimism/op-service/apis"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // Optimism is the optimism namespace. Its exported methods are the RPC methods.
@@ -26,7 +28,14 @@ type Optimism struct {
 	safeHeads SafeHeads
 }
 
-var _ apis.RollupNodeServer = (*Optimism)(nil)
+// Optimism is an apis.RollupNodeServer, but for one argument more.
+var _ interface {
+	apis.Version
+	apis.RollupConfig
+	apis.DependencySetConfig
+	apis.RollupSyncStatus
+	apis.RollupOutputServer
+} = (*Optimism)(nil)
 
 // NewOptimism returns the optimism namespace of a chain. The dependency set may be nil: there is none.
 func NewOptimism(chain *rollup.Config, depSet depset.DependencySet, driver heads, engine outputs, safeHeads SafeHeads) *Optimism {
@@ -54,9 +63,10 @@ func (o *Optimism) OutputAtBlock(ctx context.Context, number hexutil.Uint64) (*e
 	return response, nil
 }
 
-// SafeHeadAtL1Block serves optimism_safeHeadAtL1Block.
-func (o *Optimism) SafeHeadAtL1Block(ctx context.Context, number hexutil.Uint64) (*eth.SafeHeadResponse, error) {
-	l1, head, err := o.safeHeads.SafeHeadAtL1(ctx, uint64(number))
+// SafeHeadAtL1Block serves optimism_safeHeadAtL1Block. A follower of ours that asks on behalf of its client says in hops
+// how many more nodes may be asked.
+func (o *Optimism) SafeHeadAtL1Block(ctx context.Context, number hexutil.Uint64, hops *hexutil.Uint64) (*eth.SafeHeadResponse, error) {
+	l1, head, err := o.safeHeads.SafeHeadAtL1(sources.WithHops(ctx, hops), uint64(number))
 	switch {
 	case errors.Is(err, safedb.ErrNotFound): // clients match on the bare text
 		return nil, err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // Superroot is the superroot namespace for a chain outside of an interop set: a super root of one chain.
@@ -26,7 +28,9 @@ func NewSuperroot(chain *rollup.Config, driver heads, engine outputs, safeHeads 
 }
 
 // AtTimestamp serves superroot_atTimestamp. A block that is not local-safe yet is left out of the answer, without an error.
-func (s *Superroot) AtTimestamp(ctx context.Context, timestamp hexutil.Uint64) (eth.SuperRootAtTimestampResponse, error) {
+// A follower of ours that asks on behalf of its client says in hops how many more nodes may be asked.
+func (s *Superroot) AtTimestamp(ctx context.Context, timestamp hexutil.Uint64, hops *hexutil.Uint64) (eth.SuperRootAtTimestampResponse, error) {
+	ctx = sources.WithHops(ctx, hops)
 	var none eth.SuperRootAtTimestampResponse
 	number, err := s.chain.TargetBlockNumber(uint64(timestamp))
 	if err != nil {

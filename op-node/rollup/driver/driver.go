@@ -65,6 +65,7 @@ type l1View interface {
 	Refs() l1chain.Refs
 	Window() l1chain.Window
 	Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
+	LookUp(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
 }
 
 // Metrics is what the driver and its engine controller count.

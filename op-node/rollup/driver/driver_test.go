@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -241,39 +240,6 @@ func TestStatePath(t *testing.T) {
 
 func TestSourcesOfOneNameAreToldApart(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "a#3"}, uniqueNames([]Source{&fake{name: "a"}, &fake{name: "b"}, &fake{name: "a"}}))
-}
-
-func TestHistory(t *testing.T) {
-	in(t, func(t *testing.T) {
-		w := newWorld(t)
-		mute, f := w.honest("mute"), w.honest("f")
-		w.follow(Config{}, mute, f)
-		w.run(2 * time.Minute)
-		history := NewHistory(w.driver.cfg, Deps{Sources: []Source{mute, f}, L1: w.view, Engine: w.el})
-		true5 := sources.SafeHead{L1: w.chain.L1().Block(5).ID(), L2: w.chain.Block(18).ID()}
-		for name, c := range map[string]struct {
-			answer sources.SafeHead
-			err    error
-			want   error
-		}{
-			"confirmed":                   {answer: true5},
-			"another L1 block":            {answer: sources.SafeHead{L1: eth.BlockID{Number: 5, Hash: [32]byte{1}}, L2: true5.L2}, want: safedb.ErrNotEnabled},
-			"another L2 block":            {answer: sources.SafeHead{L1: true5.L1, L2: eth.BlockID{Number: 18, Hash: [32]byte{1}}}, want: safedb.ErrNotEnabled},
-			"recorded later than asked":   {answer: sources.SafeHead{L1: w.chain.L1().Block(7).ID(), L2: true5.L2}, want: safedb.ErrNotEnabled},
-			"the source has no entry":     {err: fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrNotFound), want: safedb.ErrNotFound},
-			"the source keeps no records": {err: sources.ErrFetch, want: safedb.ErrNotEnabled},
-		} {
-			f.history = func(uint64) (sources.SafeHead, error) { return c.answer, c.err }
-			l1, l2, err := history.SafeHeadAtL1(t.Context(), 6)
-			require.ErrorIs(t, err, c.want, name)
-			if c.want == nil {
-				require.NoError(t, err, name)
-				require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2}, name)
-			}
-		}
-		_, _, err := history.L1AtSafeHead(t.Context(), 18)
-		require.ErrorIs(t, err, safedb.ErrNotEnabled)
-	})
 }
 
 // TestFinalizedConflict: where the only source contradicts what is final here, labels are frozen and the node is not

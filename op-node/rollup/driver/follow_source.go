@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ethereum-optimism/optimism/op-service/clock"
-	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-node/rollup/poll"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -22,9 +21,6 @@ type Source interface {
 	Identity(ctx context.Context) (sources.Identity, error)
 	// Lineage asks whom the source follows. It fails with sources.ErrMethodMissing if the source does not follow.
 	Lineage(ctx context.Context) (sources.Lineage, error)
-	// SafeHeadAtL1 and RequiredL1 ask for the source's record of safe heads.
-	SafeHeadAtL1(ctx context.Context, l1Number uint64) (sources.SafeHead, error)
-	RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID) (sources.RequiredL1, bool, error)
 }
 
 // report is what a poller brought home: an answer, when it arrived, and how long it took.

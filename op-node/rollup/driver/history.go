@@ -4,43 +4,88 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
-	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
-// History answers which L2 block was safe at which L1 block. A follower does not derive and so cannot know; it asks its
-// sources in their order and passes on the first answer that holds against its own L1 view and its own engine. If no
-// source keeps the record the error is upstream's own for a node without the database. All methods may be called from
-// any goroutine.
-type History struct {
-	sources []Source
-	l1      l1View
-	engine  upstream.ExecEngine
-	chain   *rollup.Config
+const (
+	// lookupsAtOnce is how many questions are put to sources at a time, and lookupsWaiting how many more may wait.
+	lookupsAtOnce  = 4
+	lookupsWaiting = 64
+	// lookupTimeout bounds one question, its waiting included.
+	lookupTimeout = 10 * time.Second
+	// callsPerLookup is how many calls to sources one question costs at most.
+	callsPerLookup = 2
+	// lookupsKept is how many final answers of each kind are remembered.
+	lookupsKept = 4096
+)
+
+var errLookupsBusy = errors.New("too many look-ups at once, try again later")
+
+// Record is what a source is asked on behalf of RPC clients. Errors wrap sources.ErrFetch or sources.ErrMalformed.
+type Record interface {
+	SafeHeadAtL1(ctx context.Context, l1Number uint64, left sources.Hops) (sources.SafeHead, error)
+	RequiredL1(ctx context.Context, timestamp uint64, chain eth.ChainID, left sources.Hops) (sources.RequiredL1, bool, error)
 }
 
-// NewHistory makes the history of a driver with these parts.
-func NewHistory(cfg Config, deps Deps) *History {
-	return &History{sources: deps.Sources, l1: deps.L1, engine: deps.Engine, chain: cfg.Rollup}
+// History answers which L2 block was safe at which L1 block (spec X3). A follower does not derive and so cannot know; it
+// asks its accepted sources in their order, at most two calls to a question, and passes on the first answer that holds
+// against its own L1 view and its own engine. If no source keeps the record the error is upstream's own for a node
+// without the database. Clients that ask the same share the answer, and one that is final is remembered. All methods may
+// be called from any goroutine.
+type History struct {
+	driver  *Driver
+	records []Record
+	engine  upstream.ExecEngine
+
+	flights singleflight.Group
+	// asking is held while sources are asked, waiting from before that on.
+	asking, waiting chan struct{}
+	// heads are final answers by L1 number, required those by L2 block.
+	heads    *lru.Cache[uint64, sources.SafeHead]
+	required *lru.Cache[common.Hash, eth.BlockID]
+}
+
+// NewHistory makes the history of a driver. The records are of its sources, in their order; they should have connections
+// of their own.
+func (d *Driver) NewHistory(records []Record) *History {
+	return &History{
+		driver: d, records: records, engine: d.engine,
+		asking: make(chan struct{}, lookupsAtOnce), waiting: make(chan struct{}, lookupsAtOnce+lookupsWaiting),
+		heads:    lru.NewCache[uint64, sources.SafeHead](lookupsKept),
+		required: lru.NewCache[common.Hash, eth.BlockID](lookupsKept),
+	}
 }
 
 // SafeHeadAtL1 returns the safe head as of an L1 block, with the L1 block it was recorded at.
 func (h *History) SafeHeadAtL1(ctx context.Context, l1Number uint64) (l1, safeHead eth.BlockID, err error) {
-	head, err := firstSound(ctx, h, func(s Source) (sources.SafeHead, error) {
-		head, err := s.SafeHeadAtL1(ctx, l1Number)
-		if err != nil {
+	head, ok := h.heads.Get(l1Number)
+	if !ok {
+		head, err = share(ctx, h, fmt.Sprintf("head %d", l1Number), func(ctx context.Context, b backer, left sources.Hops) (sources.SafeHead, error) {
+			head, err := h.records[b.rank].SafeHeadAtL1(ctx, l1Number, left)
+			if err != nil {
+				return head, err
+			}
+			if head.L1.Number > l1Number {
+				return head, fmt.Errorf("recorded at L1 block %s, which is later", head.L1)
+			}
+			err = errors.Join(h.l1Holds(ctx, head.L1), h.l2Holds(ctx, head.L2))
+			// A source that has yet to digest the block may have more to say of it.
+			if err == nil && l1Number <= h.finalL1() && l1Number < b.currentL1 {
+				h.heads.Add(l1Number, head)
+			}
 			return head, err
-		}
-		if head.L1.Number > l1Number {
-			return head, fmt.Errorf("recorded at L1 block %s, which is later", head.L1)
-		}
-		return head, errors.Join(h.l1Holds(ctx, head.L1), h.l2Holds(ctx, head.L2))
-	})
+		})
+	}
 	return head.L1, head.L2, err
 }
 
@@ -50,8 +95,13 @@ func (h *History) L1AtSafeHead(ctx context.Context, l2Number uint64) (l1, safeHe
 	if err != nil {
 		return eth.BlockID{}, eth.BlockID{}, err
 	}
-	l1, err = firstSound(ctx, h, func(s Source) (eth.BlockID, error) {
-		required, found, err := s.RequiredL1(ctx, ref.Time, eth.ChainIDFromBig(h.chain.L2ChainID))
+	l1, ok := h.required.Get(ref.Hash)
+	if ok {
+		return l1, ref.ID(), nil
+	}
+	l1, err = share(ctx, h, "l1 "+ref.Hash.Hex(), func(ctx context.Context, b backer, left sources.Hops) (eth.BlockID, error) {
+		chain := eth.ChainIDFromBig(h.driver.cfg.Rollup.L2ChainID)
+		required, found, err := h.records[b.rank].RequiredL1(ctx, ref.Time, chain, left)
 		switch {
 		case err != nil:
 			return eth.BlockID{}, err
@@ -60,25 +110,87 @@ func (h *History) L1AtSafeHead(ctx context.Context, l2Number uint64) (l1, safeHe
 		case required.L1.Number < ref.L1Origin.Number:
 			return eth.BlockID{}, fmt.Errorf("L1 block %s is older than the L1 origin of %s", required.L1, ref)
 		}
-		return required.L1, h.l1Holds(ctx, required.L1)
+		if err := h.l1Holds(ctx, required.L1); err != nil {
+			return eth.BlockID{}, err
+		}
+		if required.L1.Number <= h.finalL1() {
+			h.required.Add(ref.Hash, required.L1)
+		}
+		return required.L1, nil
 	})
 	return l1, ref.ID(), err
 }
 
+// share puts a question to the sources, once for all clients that ask it at a time. It goes on when its client is gone:
+// others may wait for the answer.
+func share[T any](ctx context.Context, h *History, question string, ask func(context.Context, backer, sources.Hops) (T, error)) (T, error) {
+	var none T
+	hops := sources.HopsLeft(ctx)
+	if hops == 0 {
+		return none, safedb.ErrNotEnabled
+	}
+	// A question that came back over other nodes has fewer hops left, and must not wait for itself.
+	flight := h.flights.DoChan(fmt.Sprintf("%s %d", question, hops), func() (any, error) {
+		ctx, cancel := context.WithTimeout(h.driver.ctx, lookupTimeout)
+		defer cancel()
+		release, err := h.turn(ctx)
+		if err != nil {
+			return none, err
+		}
+		defer release()
+		return firstSound(ctx, h.driver.backers(), hops-1, ask)
+	})
+	select {
+	case result := <-flight:
+		answer, _ := result.Val.(T)
+		return answer, result.Err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// turn waits until sources may be asked.
+func (h *History) turn(ctx context.Context) (release func(), err error) {
+	select {
+	case h.waiting <- struct{}{}:
+	default:
+		return nil, errLookupsBusy
+	}
+	select {
+	case h.asking <- struct{}{}:
+		return func() { <-h.asking; <-h.waiting }, nil
+	case <-ctx.Done():
+		<-h.waiting
+		return nil, errLookupsBusy
+	}
+}
+
 // firstSound is the first answer without an error. Without one, the error says that there is no such record if a source
 // says so, and that nobody keeps records otherwise.
-func firstSound[T any](ctx context.Context, h *History, ask func(Source) (T, error)) (T, error) {
+func firstSound[T any](ctx context.Context, backers []backer, left sources.Hops, ask func(context.Context, backer, sources.Hops) (T, error)) (T, error) {
 	var none T
 	var errs []error
-	for _, source := range h.sources {
-		answer, err := ask(source)
-		if err == nil {
-			return answer, nil
+	calls := 0
+	for _, b := range backers {
+		say := sources.Untold
+		if b.ours {
+			say = left
 		}
-		if ctx.Err() != nil {
-			return none, ctx.Err()
+		for calls < callsPerLookup {
+			calls++
+			answer, err := ask(ctx, b, say)
+			if err == nil {
+				return answer, nil
+			}
+			if ctx.Err() != nil {
+				return none, ctx.Err()
+			}
+			errs = append(errs, err)
+			if say == sources.Untold || !errors.Is(err, sources.ErrArguments) {
+				break
+			}
+			say = sources.Untold // the balancer has picked a node of another kind
 		}
-		errs = append(errs, err)
 	}
 	if errors.Is(errors.Join(errs...), sources.ErrNotFound) {
 		return none, safedb.ErrNotFound
@@ -86,22 +198,42 @@ func firstSound[T any](ctx context.Context, h *History, ask func(Source) (T, err
 	return none, safedb.ErrNotEnabled
 }
 
+// backer is an accepted source. Ours tells that it is a node of our kind.
+type backer struct {
+	rank      int
+	currentL1 uint64
+	ours      bool
+}
+
+// backers are the accepted sources, in their order.
+func (d *Driver) backers() (list []backer) {
+	for rank, c := range d.shown.Load().candidates {
+		if c.judged && c.reason == follow.None {
+			list = append(list, backer{rank: rank, currentL1: c.status.CurrentL1.Number, ours: c.lineage.ID != ""})
+		}
+	}
+	return list
+}
+
+// finalL1 is the number of the finalized L1 block, 0 while it is unknown.
+func (h *History) finalL1() uint64 { return h.driver.l1.Refs().Finalized.Number }
+
 // l1Holds tells whether an L1 block is canonical in the own view.
 func (h *History) l1Holds(ctx context.Context, id eth.BlockID) error {
-	if answer := h.l1.Judge(ctx, id)[id]; answer != follow.L1Canonical {
+	if answer := h.driver.l1.LookUp(ctx, id)[id]; answer != follow.L1Canonical {
 		return fmt.Errorf("L1 block %s is not canonical here", id)
 	}
 	return nil
 }
 
-// l2Holds tells whether an L2 block is on the own chain.
+// l2Holds tells whether an L2 block is on the local chain.
 func (h *History) l2Holds(ctx context.Context, id eth.BlockID) error {
 	ref, err := h.engine.L2BlockRefByNumber(ctx, id.Number)
 	if err != nil {
 		return err
 	}
 	if ref.Hash != id.Hash {
-		return fmt.Errorf("L2 block %s is not on the own chain", id)
+		return fmt.Errorf("L2 block %s is not on the local chain", id)
 	}
 	return nil
 }

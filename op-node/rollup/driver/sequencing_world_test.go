@@ -372,14 +372,6 @@ func (a *sourceActor) Lineage(context.Context) (sources.Lineage, error) {
 	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
 }
 
-func (a *sourceActor) SafeHeadAtL1(context.Context, uint64) (sources.SafeHead, error) {
-	return sources.SafeHead{}, fmt.Errorf("%w: not kept", sources.ErrFetch)
-}
-
-func (a *sourceActor) RequiredL1(context.Context, uint64, eth.ChainID) (sources.RequiredL1, bool, error) {
-	return sources.RequiredL1{}, false, fmt.Errorf("%w: not kept", sources.ErrFetch)
-}
-
 // publications are the blocks that were published, with their times.
 type publications struct {
 	mu     sync.Mutex

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -159,7 +158,8 @@ type fake struct {
 	say      func() (follow.Status, error)
 	lineage  func() (sources.Lineage, error)
 	identity func() (sources.Identity, error)
-	history  func(l1 uint64) (sources.SafeHead, error)
+	history  func(l1 uint64, left sources.Hops) (sources.SafeHead, error)
+	required func(time uint64) (sources.RequiredL1, bool, error)
 	polls    int
 	inFlight int
 	most     int
@@ -229,15 +229,20 @@ func (f *fake) Lineage(context.Context) (sources.Lineage, error) {
 	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
 }
 
-func (f *fake) SafeHeadAtL1(_ context.Context, l1 uint64) (sources.SafeHead, error) {
+var errNoRecord = fmt.Errorf("%w: safe head database not enabled", sources.ErrFetch)
+
+func (f *fake) SafeHeadAtL1(_ context.Context, l1 uint64, left sources.Hops) (sources.SafeHead, error) {
 	if f.history != nil {
-		return f.history(l1)
+		return f.history(l1, left)
 	}
-	return sources.SafeHead{}, fmt.Errorf("%w: safe head database not enabled", sources.ErrFetch)
+	return sources.SafeHead{}, errNoRecord
 }
 
-func (f *fake) RequiredL1(context.Context, uint64, eth.ChainID) (sources.RequiredL1, bool, error) {
-	return sources.RequiredL1{}, false, errors.Join(sources.ErrFetch, errors.New("safe head database not enabled"))
+func (f *fake) RequiredL1(_ context.Context, time uint64, _ eth.ChainID, _ sources.Hops) (sources.RequiredL1, bool, error) {
+	if f.required != nil {
+		return f.required(time)
+	}
+	return sources.RequiredL1{}, false, errNoRecord
 }
 
 // counts are metrics that can be asked.

@@ -1,0 +1,250 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/sources"
+)
+
+// archive runs a story with a follower of these sources and its history, two minutes in.
+func archive(t *testing.T, prepare func(w *world) []*fake, story func(t *testing.T, w *world, h *History, list []*fake)) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		list := prepare(w)
+		var asSources []Source
+		var records []Record
+		for _, f := range list {
+			asSources, records = append(asSources, f), append(records, f)
+		}
+		w.follow(Config{}, asSources...)
+		w.run(2 * time.Minute)
+		story(t, w, w.driver.NewHistory(records), list)
+	})
+}
+
+// honestRecord is what a deriving node has recorded: batches land two L1 blocks late.
+func (w *world) honestRecord(l1 uint64) sources.SafeHead {
+	return sources.SafeHead{L1: w.chain.L1().Block(l1).ID(), L2: w.truth(l1).Safe.ID()}
+}
+
+func two(w *world) []*fake { return []*fake{w.honest("mute"), w.honest("f")} }
+
+func TestHistory(t *testing.T) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+		f := list[1]
+		true5 := w.honestRecord(5)
+		for name, c := range map[string]struct {
+			answer sources.SafeHead
+			err    error
+			want   error
+		}{
+			"confirmed":                   {answer: true5},
+			"another L1 block":            {answer: sources.SafeHead{L1: eth.BlockID{Number: 5, Hash: [32]byte{1}}, L2: true5.L2}, want: safedb.ErrNotEnabled},
+			"another L2 block":            {answer: sources.SafeHead{L1: true5.L1, L2: eth.BlockID{Number: 18, Hash: [32]byte{1}}}, want: safedb.ErrNotEnabled},
+			"recorded later than asked":   {answer: sources.SafeHead{L1: w.chain.L1().Block(7).ID(), L2: true5.L2}, want: safedb.ErrNotEnabled},
+			"the source has no entry":     {err: fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrNotFound), want: safedb.ErrNotFound},
+			"the source keeps no records": {err: sources.ErrFetch, want: safedb.ErrNotEnabled},
+		} {
+			f.history = func(uint64, sources.Hops) (sources.SafeHead, error) { return c.answer, c.err }
+			l1, l2, err := history.SafeHeadAtL1(t.Context(), 6)
+			require.ErrorIs(t, err, c.want, name)
+			if c.want == nil {
+				require.NoError(t, err, name)
+				require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2}, name)
+			}
+		}
+		_, _, err := history.L1AtSafeHead(t.Context(), 18)
+		require.ErrorIs(t, err, safedb.ErrNotEnabled)
+		f.required = func(uint64) (sources.RequiredL1, bool, error) { return sources.RequiredL1{L1: true5.L1}, true, nil }
+		l1, l2, err := history.L1AtSafeHead(t.Context(), 18)
+		require.NoError(t, err)
+		require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2})
+	})
+}
+
+// Only accepted sources are asked, and a question costs two calls at most (spec X3).
+func TestHistoryAsksAcceptedSources(t *testing.T) {
+	calls := map[string]int{}
+	archive(t, func(w *world) []*fake {
+		liar := w.honest("liar").does(func() (follow.Status, error) { return follow.Status{}, nil })
+		return []*fake{liar, w.honest("a"), w.honest("b"), w.honest("c")}
+	}, func(t *testing.T, w *world, history *History, list []*fake) {
+		for _, f := range list {
+			f.history = func(uint64, sources.Hops) (sources.SafeHead, error) {
+				calls[f.name]++
+				return sources.SafeHead{}, errNoRecord
+			}
+		}
+		_, _, err := history.SafeHeadAtL1(t.Context(), 6)
+		require.ErrorIs(t, err, safedb.ErrNotEnabled)
+		require.Equal(t, map[string]int{"a": 1, "b": 1}, calls)
+	})
+}
+
+// Two followers that list each other answer at once, after as many calls as there are hops (spec X3).
+func TestHistoryOfFollowersOfEachOther(t *testing.T) {
+	archive(t, func(w *world) []*fake {
+		b := w.honest("b")
+		b.lineage = follows("b", "b")
+		return []*fake{b}
+	}, func(t *testing.T, w *world, ofA *History, list []*fake) {
+		a := w.honest("a")
+		ofB := w.driver.NewHistory([]Record{a}) // whose accepted source is of our kind too
+		calls := 0
+		relay := func(h *History) func(uint64, sources.Hops) (sources.SafeHead, error) {
+			return func(n uint64, left sources.Hops) (sources.SafeHead, error) {
+				calls++
+				hops := hexutil.Uint64(left)
+				l1, l2, err := h.SafeHeadAtL1(sources.WithHops(t.Context(), &hops), n)
+				return sources.SafeHead{L1: l1, L2: l2}, err
+			}
+		}
+		list[0].history, a.history = relay(ofB), relay(ofA)
+		start := time.Now()
+		_, _, err := ofA.SafeHeadAtL1(t.Context(), 6)
+		require.ErrorIs(t, err, safedb.ErrNotEnabled)
+		require.Equal(t, int(sources.MaxHops), calls)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+// A node of another kind is not told of hops, neither where a balancer puts one in the place of ours.
+func TestHistoryTellsHopsToOurKind(t *testing.T) {
+	var told []sources.Hops
+	archive(t, func(w *world) []*fake {
+		ours, other := w.honest("ours"), w.honest("other")
+		ours.lineage = follows("o")
+		return []*fake{ours, other}
+	}, func(t *testing.T, w *world, history *History, list []*fake) {
+		answer := func(err error) func(uint64, sources.Hops) (sources.SafeHead, error) {
+			return func(_ uint64, left sources.Hops) (sources.SafeHead, error) {
+				told = append(told, left)
+				if left != sources.Untold && err != nil {
+					return sources.SafeHead{}, err
+				}
+				return w.honestRecord(5), nil
+			}
+		}
+		refused := fmt.Errorf("%w: too many arguments: %w", sources.ErrFetch, sources.ErrArguments)
+		list[0].history, list[1].history = answer(errNoRecord), answer(nil)
+		_, _, err := history.SafeHeadAtL1(t.Context(), 6)
+		require.NoError(t, err)
+		require.Equal(t, []sources.Hops{sources.MaxHops - 1, sources.Untold}, told)
+		told, list[0].history = nil, answer(refused)
+		_, _, err = history.SafeHeadAtL1(t.Context(), 7)
+		require.NoError(t, err)
+		require.Equal(t, []sources.Hops{sources.MaxHops - 1, sources.Untold}, told)
+	})
+}
+
+// Clients that ask the same share one call, and a client that goes away takes it from nobody.
+func TestHistorySharesAnswers(t *testing.T) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+		calls := 0
+		release := make(chan struct{})
+		list[1].history = func(uint64, sources.Hops) (sources.SafeHead, error) {
+			calls++
+			<-release
+			return w.honestRecord(5), nil
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		var gone error
+		var clients sync.WaitGroup
+		clients.Go(func() { _, _, gone = history.SafeHeadAtL1(ctx, 6) })
+		synctest.Wait()
+		for range 100 {
+			clients.Go(func() {
+				_, _, err := history.SafeHeadAtL1(t.Context(), 6)
+				require.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		hangUp()
+		synctest.Wait()
+		require.ErrorIs(t, gone, context.Canceled)
+		close(release)
+		clients.Wait()
+		require.Equal(t, 1, calls)
+	})
+}
+
+// However many clients ask, few calls are under way, and few questions wait; clients that hang up change nothing.
+func TestHistoryUnderAFlood(t *testing.T) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+		var now, most, busy, done atomic.Int64
+		list[1].history = func(uint64, sources.Hops) (sources.SafeHead, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(100 * time.Millisecond)
+			now.Add(-1)
+			return sources.SafeHead{}, errNoRecord
+		}
+		var clients sync.WaitGroup
+		for n := range uint64(500) {
+			ctx, hangUp := context.WithCancel(t.Context())
+			clients.Go(func() {
+				if n%2 == 0 {
+					time.AfterFunc(time.Millisecond, hangUp)
+				}
+				defer hangUp()
+				switch _, _, err := history.SafeHeadAtL1(ctx, 1000+n); err {
+				case errLookupsBusy:
+					busy.Add(1)
+				default:
+					done.Add(1)
+				}
+			})
+		}
+		clients.Wait()
+		require.EqualValues(t, lookupsAtOnce, most.Load())
+		require.EqualValues(t, 500-lookupsAtOnce-lookupsWaiting, busy.Load())
+		require.EqualValues(t, 500, done.Load()+busy.Load())
+		time.Sleep(lookupTimeout)
+		require.Zero(t, now.Load())
+		require.Empty(t, history.waiting)
+	})
+}
+
+// Answers below L1 finality are remembered, others are asked for again.
+func TestHistoryRemembersWhatIsFinal(t *testing.T) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+		calls := 0
+		list[1].history = func(n uint64, _ sources.Hops) (sources.SafeHead, error) { calls++; return w.honestRecord(n), nil }
+		list[1].required = func(uint64) (sources.RequiredL1, bool, error) {
+			calls++
+			return sources.RequiredL1{L1: w.chain.L1().Block(5).ID()}, true, nil
+		}
+		costs := func(want int, ask func() error) {
+			t.Helper()
+			calls = 0
+			for range 3 {
+				require.NoError(t, ask())
+			}
+			require.Equal(t, want, calls)
+		}
+		at := func(n uint64) func() error {
+			return func() error { _, _, err := history.SafeHeadAtL1(t.Context(), n); return err }
+		}
+		required := func() error { _, _, err := history.L1AtSafeHead(t.Context(), 18); return err }
+		costs(3, at(5))
+		costs(3, required)
+		w.view.OnFinalized(t.Context(), w.chain.L1().Block(5).Ref)
+		costs(1, at(5))
+		costs(1, required)
+		costs(3, at(6))
+		// What the source has not digested yet may change.
+		w.view.OnFinalized(t.Context(), w.chain.L1().Block(w.l1Head()).Ref)
+		costs(3, at(w.l1Head()))
+	})
+}

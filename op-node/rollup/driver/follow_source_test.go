@@ -113,7 +113,7 @@ func TestSourcesAreAskedWhenL1Finalizes(t *testing.T) {
 			time.Sleep(400 * time.Millisecond)
 			return source.count() - polls
 		}
-		require.Equal(t, 1, finalize(1))
-		require.Equal(t, 1, finalize(1), "it did not move")
+		require.Equal(t, 1, finalize(3))
+		require.Equal(t, 1, finalize(3), "it did not move")
 	})
 }

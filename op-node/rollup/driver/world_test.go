@@ -37,6 +37,9 @@ type world struct {
 	seen follow.Labels
 }
 
+// l1FinalityLag is how many blocks L1 finality is behind.
+const l1FinalityLag = 4
+
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now()}
 	w.el = w.chain.NewEL()
@@ -74,6 +77,7 @@ func (w *world) beat(ctx context.Context) {
 	for {
 		l1, l2 := w.l1Head(), w.l2Head()
 		w.driver.OnL1Head(ctx, w.chain.L1().Block(l1).Ref)
+		w.driver.OnL1Finalized(ctx, w.chain.L1().Block(l1-min(l1, l1FinalityLag)).Ref)
 		if l2 > 0 {
 			w.driver.OnUnsafeL2Payload(ctx, w.chain.Block(l2).Envelope)
 		}
@@ -111,7 +115,7 @@ func (w *world) version(branch *modelel.Branch, l1 uint64) follow.Status {
 		}
 		return branch.Block(6 * (l1 - back)).Ref
 	}
-	return follow.Status{LocalSafe: at(2), Safe: at(2), Finalized: at(6), CurrentL1: w.chain.L1().Block(l1).Ref}
+	return follow.Status{LocalSafe: at(2), Safe: at(2), Finalized: at(2 + l1FinalityLag), CurrentL1: w.chain.L1().Block(l1).Ref}
 }
 
 // run lets time pass and checks every second that no label went back and that all are on the true chain.

@@ -1,0 +1,104 @@
+package driver
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
+)
+
+// defect is the story of one that is open.
+func defect(t *testing.T, name string, story func(t testing.TB, w *world)) {
+	in(t, func(t *testing.T) {
+		testutil.Open(t, name, func(t testing.TB) { story(t, newWorld(t)) })
+	})
+}
+
+// The source revoked its local-safe head, and a replica behind the same name still says what was before. spec V5.
+func TestAStatusFromBeforeARevocation(t *testing.T) {
+	defect(t, "A2", func(t testing.TB, w *world) {
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(5 * time.Minute)
+		before := w.truth(w.l1Head())
+		branch := w.chain.L2().Fork("b", before.LocalSafe.Number-6)
+		for _, b := range branch.Blocks(before.LocalSafe.Number-5, before.LocalSafe.Number-2) {
+			_, err := w.el.NewPayload(t.Context(), b.Envelope.ExecutionPayload, b.Envelope.ParentBeaconBlockRoot)
+			require.NoError(t, err)
+		}
+		tip := branch.Block(before.LocalSafe.Number - 2).Ref
+		a.does(func() (follow.Status, error) {
+			return follow.Status{LocalSafe: tip, Safe: tip, Finalized: before.Finalized, CurrentL1: w.chain.L1().Block(w.l1Head()).Ref}, nil
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, tip, w.labels().LocalSafe.L2BlockRef, "the revocation is followed")
+		a.does(func() (follow.Status, error) { return before, nil })
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.Equal(t, tip, w.labels().LocalSafe.L2BlockRef, "and not taken back")
+		}
+	})
+}
+
+// A source calls everything final at once. spec V8.
+func TestFinalityThatL1DoesNotHaveYet(t *testing.T) {
+	defect(t, "A4", func(t testing.TB, w *world) {
+		a := w.honest("a")
+		a.does(func() (follow.Status, error) {
+			status := w.truth(w.l1Head())
+			status.Finalized = status.Safe
+			return status, nil
+		})
+		w.follow(Config{}, a)
+		for range 300 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.LessOrEqual(t, w.labels().Finalized.Number, w.truth(w.l1Head()).Finalized.Number, "ahead of the own L1 finality")
+		}
+		require.Positive(t, w.labels().Finalized.Number)
+	})
+}
+
+// A source that repeats itself for ever is not fresh.
+func TestAFrozenSourceIsNotFresh(t *testing.T) {
+	defect(t, "A7", func(t testing.TB, w *world) {
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(5 * time.Minute)
+		w.requireFollowing()
+		frozen := w.truth(w.l1Head())
+		a.does(func() (follow.Status, error) { return frozen, nil })
+		w.run(5 * time.Minute)
+		ready, why := w.driver.Ready()
+		require.False(t, ready, "labels have stood still for five minutes")
+		require.Contains(t, why, "source_behind")
+	})
+}
+
+// Of two other sources the one in front contradicts what is applied, and the next agrees with it. The one that agrees is
+// followed when the followed one is gone.
+func TestFailoverToASourceThatAgrees(t *testing.T) {
+	defect(t, "A5", func(t testing.TB, w *world) {
+		a, c := w.honest("a"), w.honest("c")
+		fork := w.chain.L2().Fork("x", 60)
+		b := &fake{name: "b", w: w}
+		b.does(func() (follow.Status, error) {
+			status := w.version(fork, w.l1Head())
+			status.Finalized = eth.L2BlockRef{}
+			return status, nil
+		})
+		w.follow(Config{}, a, b, c)
+		w.run(5 * time.Minute)
+		a.down()
+		w.run(time.Minute) // no label on the fork
+		require.Equal(t, "c", w.driver.State().Followed)
+		w.requireFollowing()
+	})
+}

@@ -196,7 +196,7 @@ func (d *Driver) production(setup *Production) (engine.Role, func(context.Contex
 		return engine.Verifier{}, func(context.Context, *engine.Controller) producer { return noProducer() }
 	}
 	f := &factory{setup: *setup, cfg: d.cfg.Rollup, l1: d.l1, clock: d.clock, log: d.log}
-	return f.role(d.cfg.Quorum), f.producer
+	return f.role(), f.producer
 }
 
 // freshPeriods is after how many poll intervals an answer does not count any more.

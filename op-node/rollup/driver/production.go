@@ -2,9 +2,11 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/params"
 
@@ -20,9 +22,6 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
 )
-
-// unresolvedPatience is how long blocks are not built for the sake of a source's chain that the engine does not get.
-const unresolvedPatience = 30 * time.Second
 
 // Production is what it takes to make blocks while following: upstream's sequencer with all its parts but the engine
 // controller, which is ours. All of it is required, but DependencySet.
@@ -102,14 +101,9 @@ type factory struct {
 	log   log.Logger
 }
 
-// role is that of the engine controller. A source that stands alone is given up after a while; where several have to
-// agree, what they agreed on is waited for.
-func (f *factory) role(quorum int) *engine.Sequencer {
-	patience := unresolvedPatience
-	if quorum > 1 {
-		patience = 0
-	}
-	return engine.NewSequencer(engine.SequencerConfig{Patience: patience}, engine.SequencerDeps{
+// role is that of the engine controller.
+func (f *factory) role() *engine.Sequencer {
+	return engine.NewSequencer(engine.SequencerDeps{
 		Events: f.setup.Events.Register("engine", nil), Metrics: f.setup.Metrics, Log: f.log,
 	})
 }
@@ -128,11 +122,11 @@ func (f *factory) producer(ctx context.Context, controller *engine.Controller) p
 	// The L1 origin of a new head is fetched first, if it is not known. The sequencer comes before the origin selector:
 	// that may ask L1 for the next one.
 	s.Events.Register("origins", blocks)
-	s.Events.Register("sequencer", event.DeriverFunc(sequencer.OnEvent))
+	s.Events.Register("sequencer", sequencerEvents{sequencer})
 	s.Events.Register("origin-selector", selector)
 	s.Events.Register("resets", resets{controller: controller, selector: selector})
 	return producer{
-		SequencerIface: sequencer,
+		SequencerIface: stopping{sequencerEvents{sequencer}, time.Duration(f.cfg.BlockTime) * time.Second},
 		start: func(ctx context.Context) error {
 			f.log.Info("Blocks are made while following", "stopped", s.Stopped, "max_safe_lag", s.MaxSafeLag,
 				"recover", s.Recover, "conductor", s.Conductor.Enabled(ctx))
@@ -172,6 +166,65 @@ func work(ctx context.Context, sequencer *sequencing.Sequencer, events Drain, bl
 			return fmt.Errorf("events of the sequencer: %w", err)
 		}
 	}
+}
+
+// sequencerEvents takes events to upstream's sequencer.
+type sequencerEvents struct{ *sequencing.Sequencer }
+
+// errDiverged is what the sequencer hears when the head leaves its chain.
+var errDiverged = errors.New("the unsafe head leaves its chain")
+
+// OnEvent implements event.Deriver. A head that leaves its chain is a reset to the sequencer, which forgets by it what it
+// sealed: else it would wait for that block to become the head before it stops. The reset is done as soon as the new head is
+// known, and blocks go on there at once.
+func (s sequencerEvents) OnEvent(ctx context.Context, ev event.Event) bool {
+	if _, ok := ev.(engine.DivergedEvent); ok {
+		s.forget(ctx, errDiverged)
+		return true
+	}
+	return s.Sequencer.OnEvent(ctx, ev)
+}
+
+// forget resets the sequencer.
+func (s sequencerEvents) forget(ctx context.Context, why error) {
+	s.Sequencer.OnEvent(ctx, rollup.ResetEvent{Err: why})
+	s.Sequencer.OnEvent(ctx, upstream.EngineResetConfirmedEvent{})
+}
+
+// stopping is a sequencer that stops within two block times, whatever it waits for (spec S6).
+type stopping struct {
+	sequencerEvents
+	blockTime time.Duration
+}
+
+// errUnfinished is what the sequencer hears when it has to stop without its last block.
+var errUnfinished = errors.New("stopping without the block that was sealed last")
+
+// Stop waits for the block that was sealed last to become the head, for a block time at most, and returns the head.
+func (s stopping) Stop(ctx context.Context) (common.Hash, error) {
+	hash, err := s.stopWithin(ctx, s.blockTime)
+	if !expired(ctx, err) {
+		return hash, err
+	}
+	s.forget(ctx, errUnfinished)
+	const tries = 8 // the sequencer hears of it between two of its actions
+	for range tries {
+		if hash, err = s.stopWithin(ctx, s.blockTime/(tries+1)); !expired(ctx, err) {
+			return hash, err
+		}
+	}
+	return common.Hash{}, fmt.Errorf("the sequencer is busy, it did not stop within two block times: %w", err)
+}
+
+func (s stopping) stopWithin(ctx context.Context, limit time.Duration) (common.Hash, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return s.Sequencer.Stop(ctx)
+}
+
+// expired tells that a limit of our own ended the call, and not the caller.
+func expired(ctx context.Context, err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
 }
 
 // resets does what the sequencer and the engine controller ask for by events.

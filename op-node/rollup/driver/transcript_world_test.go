@@ -306,7 +306,7 @@ func (l *storyLog) Handle(_ context.Context, r slog.Record) error {
 	s := l.story
 	rank := rankOther
 	switch line := r.Message; {
-	case strings.HasPrefix(line, "Building is held"):
+	case strings.HasPrefix(line, "Nothing is built"):
 		s.hold(true)
 	case strings.HasPrefix(line, "Building goes on"):
 		s.hold(false)

@@ -95,7 +95,11 @@ func (c *Controller) newPayload(ctx context.Context, envelope *eth.ExecutionPayl
 	if result == nil {
 		return answerFailed, fmt.Errorf("new payload %s: empty answer", hash)
 	}
-	return judge(*result, "new payload", hash)
+	got, err := judge(*result, "new payload", hash)
+	if got == answerValid {
+		c.handed.add(envelope)
+	}
+	return got, err
 }
 
 func judge(status eth.PayloadStatusV1, what string, hash common.Hash) (answer, error) {

@@ -29,15 +29,27 @@ func (c *Controller) extendable(parent eth.BlockID) bool {
 	return (c.state.phase == PhaseFollowing || c.state.phase == PhaseAwaiting) && parent == c.state.heads.Unsafe.ID()
 }
 
-// admitBuild lets work on a block pass only if it would extend the head and building is not held.
+// admitBuild lets work on a block pass only if it would extend the head and nothing keeps that from being built on.
 func (c *Controller) admitBuild(parent eth.L2BlockRef) error {
+	if err := c.headLost(); err != nil {
+		return err
+	}
 	if !c.extendable(parent.ID()) {
 		return c.staleBuild("parent %s, unsafe head %s", parent, c.state.heads.Unsafe)
 	}
-	if err := c.role.refuses(); err != nil {
+	if err := c.role.refuses(c.state.heads.Unsafe.L2BlockRef); err != nil {
 		return c.staleBuild("%v", err)
 	}
 	return nil
+}
+
+// headLost is a failure while the engine does not have its own head: that passes by itself, so that a block which is sealed
+// and published already is not given up for it.
+func (c *Controller) headLost() error {
+	if c.state.lost == nil {
+		return nil
+	}
+	return c.troubled(fmt.Errorf("the engine does not have its own head %s", c.state.heads.Unsafe))
 }
 
 // startBuild begins a block on the unsafe head.
@@ -133,9 +145,12 @@ func countDeposits(txs []eth.Data) (int, error) {
 	return count, nil
 }
 
-// processPayload makes a sealed block the unsafe head. A block that was sealed is taken in even while building is held:
-// it may have been published already, and another one in its place would be an equivocation.
+// processPayload makes a sealed block the unsafe head. A block that was sealed is taken in whatever keeps the head from being
+// built on: it may have been published already, and another one in its place would be an equivocation.
 func (c *Controller) processPayload(ctx context.Context, envelope *eth.ExecutionPayloadEnvelope, ref eth.L2BlockRef) error {
+	if err := c.headLost(); err != nil {
+		return err
+	}
 	if !c.extendable(ref.ParentID()) {
 		return c.staleBuild("block %s, unsafe head %s", ref, c.state.heads.Unsafe)
 	}
@@ -154,6 +169,9 @@ func (c *Controller) processPayload(ctx context.Context, envelope *eth.Execution
 		c.state.job = nil
 		c.role.emit(upstream.UnsafeUpdateEvent{Ref: ref})
 		c.post(KindInsert)
+		if c.l1.Canonical(ref.L1Origin) == follow.L1Mismatch {
+			c.post(KindRewind) // the block was begun before L1 left its origin
+		}
 		return nil
 	case answerInvalid:
 		return c.invalidPayload(envelope, err)
@@ -176,13 +194,14 @@ func (c *Controller) advance(ctx context.Context, ref eth.L2BlockRef) (answer, e
 	carries := false
 	if staged != nil {
 		local, err := c.localFacts(ctx, *staged)
-		if err != nil {
-			return answerFailed, err
+		if needsReset(err) {
+			c.post(KindReset)
 		}
-		if plan := follow.Plan(c.state.heads, *staged, local); plan.Case == follow.CaseConsolidate {
+		// Labels that cannot be looked up wait for the next head; the block does not wait for them.
+		if plan := follow.Plan(c.state.heads, *staged, local); err == nil && plan.Case == follow.CaseConsolidate {
 			carries = true
 			want.Labels = plan.Heads.Labels
-		} else if plan.Action != follow.ActionStage {
+		} else if err == nil && plan.Action != follow.ActionStage {
 			c.state.staged = nil
 			c.followNewest()
 		}

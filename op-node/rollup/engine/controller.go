@@ -18,8 +18,11 @@ import (
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
-// firstBackoff is the first wait after a SYNCING answer or a temporary error; it doubles.
-const firstBackoff = 50 * time.Millisecond
+// firstBackoff is the first wait after a SYNCING answer or a temporary error; it doubles, up to maxBackoff (spec F5).
+const (
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = 2 * time.Second
+)
 
 // Config are the settings of a Controller.
 type Config struct {
@@ -27,8 +30,8 @@ type Config struct {
 	Rollup *rollup.Config
 	// ELSync makes the engine fetch the chain from its own peers before anything is followed.
 	ELSync bool
-	// PollPeriod is the time between two polls of a source. It caps the backoff of probes; a target that the engine does
-	// not get is given up for a newer one after two of them.
+	// PollPeriod is the time between two polls of a source. A target that the engine does not get is given up for another
+	// one that it would have to get as well after two of them.
 	PollPeriod time.Duration
 	// CallTimeout bounds each call of the engine.
 	CallTimeout time.Duration
@@ -106,6 +109,7 @@ type Controller struct {
 	// All below belongs to the goroutine of Run.
 	state  state
 	recent recent
+	handed handed
 	timers [numKinds]timer
 }
 
@@ -122,6 +126,8 @@ type state struct {
 	aimOfSource bool
 	// pending is what the engine answered SYNCING to, outside the initial sync.
 	pending *pending
+	// unresolvedSince is when the engine was first asked for a target that it does not have, since one was applied.
+	unresolvedSince time.Time
 	// staged is a target whose labels wait for the next VALID head (case 2a).
 	staged *follow.Target
 	// newest is the newest target that was handed in. It is planned again when a pending one is resolved.
@@ -136,6 +142,13 @@ type state struct {
 	unexecuted common.Hash
 	// told is the reason that the log told last.
 	told follow.Reason
+	// final is the newest block that was final while the process lives. It is above the finalized head only while an
+	// engine that lost it has not got it back (spec I3).
+	final follow.Finalized
+	// lost is set while the engine does not have its own head, below once it lost a local-safe block and until the head is
+	// as high again.
+	lost  *lostTip
+	below eth.L2BlockRef
 	// gapSince is when the lowest waiting payload was first found to leave a gap above the unsafe head.
 	gapSince time.Time
 }
@@ -234,7 +247,7 @@ func (c *Controller) step(ctx context.Context) (worked bool, err error) {
 	if ctx.Err() != nil {
 		return true, nil
 	}
-	c.role.settle(ctx, c)
+	c.settleBuild(ctx)
 	return true, c.settle(t, err)
 }
 
@@ -261,8 +274,6 @@ func (c *Controller) run(ctx context.Context, t task) error {
 			return nil
 		}
 		return t.call.work(ctx)
-	case KindRelease:
-		return nil // the role looks at the hold after every task
 	default:
 		return critical(fmt.Errorf("unknown task %d", t.kind))
 	}
@@ -305,8 +316,12 @@ func (c *Controller) settle(t task, err error) error {
 // retry posts a task again after its backoff.
 func (c *Controller) retry(kind Kind) {
 	timer := &c.timers[kind]
-	timer.backoff = min(max(2*timer.backoff, firstBackoff), c.cfg.PollPeriod)
-	timer.at = c.clock.Now().Add(timer.backoff)
+	timer.backoff = min(max(2*timer.backoff, firstBackoff), maxBackoff)
+	now := c.clock.Now()
+	timer.at = now.Add(timer.backoff)
+	if tip := c.state.lost; kind == KindReset && tip != nil && tip.until.After(now) && timer.at.After(tip.until) {
+		timer.at = tip.until
+	}
 }
 
 // resume posts a task unless it is going to be retried anyway: it failed, and must not be tried again without a pause.
@@ -370,6 +385,12 @@ func temporary(err error) error {
 		return err
 	}
 	return &taskError{severityTemporary, err}
+}
+
+// needsReset tells that an error asks for the engine's labels to be read again.
+func needsReset(err error) bool {
+	var failure *taskError
+	return errors.As(err, &failure) && failure.severity == severityReset
 }
 
 func reset(err error) error    { return &taskError{severityReset, err} }

@@ -5,10 +5,11 @@
 // acknowledged (synchronize.go). Readers get an immutable Snapshot, swapped whole.
 //
 //	payload.go      unsafe payloads: gossip and admin RPC, one block a task
-//	target.go       follow targets: plan, apply, hold while the engine answers SYNCING
+//	target.go       follow targets: plan, apply, wait while the engine answers SYNCING
 //	lineage.go      whether blocks belong to one chain: what a target claims, the own finalized block
-//	role.go         what making blocks changes: Verifier or Sequencer, and when building is held
+//	role.go         what making blocks changes: Verifier or Sequencer, and what keeps the head from being built on
 //	sequencing.go   the door for upstream's sequencer; build.go is what its calls do
-//	recovery.go     load at start, re-read after the engine lost or moved something, walk-back after an L1 reorg
+//	recovery.go     load at start, walk-back after an L1 reorg
+//	tip.go          an engine that lost or moved something: its labels are read again, what it lost is handed in again
 //	answers.go      what an answer of the engine means; nobody else looks at error codes or statuses
 package engine

@@ -17,14 +17,14 @@ const maxAncestry = 512
 // finalizedIsKept tells that the target's chain is sure to contain the own finalized block: it was proven, or the
 // engine will check it because it is the finalized block of the update itself.
 func (c *Controller) finalizedIsKept(target follow.Target, local follow.Local) bool {
-	own := c.state.heads.Finalized
+	own := c.state.final
 	return local.OverFinalized == follow.AncestryHolds || own.Hash == common.Hash{} || target.Labels().Finalized == own
 }
 
 // overFinalized finds out whether a target's chain contains the own finalized block. Where the engine does not have that
 // chain yet, a finalized block of the target on the own chain will do: the engine checks that it is the target's.
 func (c *Controller) overFinalized(ctx context.Context, next follow.Labels) (follow.Ancestry, error) {
-	own, finalized := c.state.heads.Finalized.L2BlockRef, next.Finalized.L2BlockRef
+	own, finalized := c.state.final.L2BlockRef, next.Finalized.L2BlockRef
 	if !c.fetching() {
 		if over, err := c.descends(ctx, next.LocalSafe.Hash, own); err != nil || over != follow.AncestryUnknown {
 			return over, err
@@ -114,7 +114,7 @@ func (c *Controller) verifyOnChain(ctx context.Context, target follow.Target) (f
 		ref    eth.L2BlockRef
 		reason follow.Reason
 	}{
-		{c.state.heads.Finalized.L2BlockRef, follow.FinalizedConflict},
+		{c.state.final.L2BlockRef, follow.FinalizedConflict},
 		{next.Finalized.L2BlockRef, follow.Incoherent},
 		{next.Safe.L2BlockRef, follow.Incoherent},
 		{next.LocalSafe.L2BlockRef, follow.Incoherent},

@@ -22,7 +22,7 @@ func requireCode(t require.TestingT, code int, err error) {
 
 // A block is built by hand: opened, sealed, committed. What does not extend the head is refused with upstream's codes.
 func TestBlocksByHand(t *testing.T) {
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		ctx := context.Background()
 		head := b.chain.Block(5)
 		attrs := b.attributes(head).Attributes

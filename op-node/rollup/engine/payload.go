@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -18,6 +20,9 @@ func (c *Controller) runInsert(ctx context.Context) error {
 		return nil // taken up once the heads are known
 	case PhaseAwaiting, PhaseSyncing:
 		return c.syncByPayload(ctx)
+	}
+	if tip := c.state.lost; tip != nil {
+		return c.insertLost(ctx, tip)
 	}
 	defer func() { c.metrics.RecordUnsafePayloadsBuffer(c.inbox.load()) }()
 	head := c.state.heads.Unsafe.L2BlockRef
@@ -36,6 +41,7 @@ func (c *Controller) runInsert(ctx context.Context) error {
 	}
 	switch got, err := c.newPayload(ctx, envelope); got {
 	case answerValid:
+		c.state.unexecuted = common.Hash{}
 	case answerInvalid:
 		c.log.Warn("Dropping an invalid unsafe payload", "block", ref, "err", err)
 		c.dropPayload(envelope)
@@ -144,7 +150,7 @@ func (c *Controller) watchGap() {
 
 // runGap hands the payload behind a gap to the engine as a sync target, if the gap is old enough.
 func (c *Controller) runGap(ctx context.Context) error {
-	if c.state.phase != PhaseFollowing {
+	if c.state.phase != PhaseFollowing || c.state.lost != nil {
 		return nil
 	}
 	envelope, gap := c.inbox.next(c.state.heads.Unsafe.L2BlockRef)

@@ -39,13 +39,11 @@ const (
 	KindProbe
 	// KindGap offers the first payload behind a gap to the engine as a sync target.
 	KindGap
-	// KindRelease looks whether building was held long enough.
-	KindRelease
 	numKinds
 )
 
 var kindNames = [numKinds]string{"load", "reset", "rewind", "recover", "build", "seal", "process", "announce", "cancel",
-	"insert", "follow", "probe", "gap", "release"}
+	"insert", "follow", "probe", "gap"}
 
 // String returns the name used in logs and as metric label.
 func (k Kind) String() string { return kindNames[k] }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/ethereum/go-ethereum/common"
-
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
@@ -25,7 +23,7 @@ func (c *Controller) runLoad(ctx context.Context) error {
 			return temporary(fmt.Errorf("lead the engine back to its finalized block %s (%s): %w", heads.Finalized, got, err))
 		}
 	}
-	c.state.heads = heads
+	c.state.heads, c.state.final = heads, heads.Finalized
 	c.recent.putHeads(heads)
 	phase := PhaseFollowing
 	if c.cfg.ELSync && theirs.fresh {
@@ -108,94 +106,17 @@ func (c *Controller) offChain(ctx context.Context, ref, latest eth.L2BlockRef) (
 // genesis is the engine's first block of the rollup, if it is the right one; unknown while the engine lacks it.
 func (c *Controller) genesis(ctx context.Context) (eth.L2BlockRef, error) {
 	want := c.cfg.Rollup.Genesis.L2
-	ref, found, err := c.blockByHash(ctx, want.Hash)
-	if err != nil || !found {
-		return eth.L2BlockRef{}, err
+	have, err := c.lookUp(ctx, want.Number)
+	if ref, found := have.Block(); err == nil && found && ref.Hash == want.Hash {
+		return ref, nil
 	}
-	return ref, nil
-}
-
-// runReset finds out where the engine is after it lost or moved blocks, and tells it the heads again.
-func (c *Controller) runReset(ctx context.Context) error {
-	if err := c.realign(ctx); err != nil {
-		return temporary(err)
-	}
-	// The engine may stand on a branch whose L1 origin is gone.
-	// Either may be what led here, and must not be tried again without a pause.
-	c.resume(KindRewind)
-	c.resume(KindInsert)
-	return nil
-}
-
-// realign finds out what the engine still has of the heads, and leads it there. Until it acknowledges that, nothing
-// changes here.
-func (c *Controller) realign(ctx context.Context) error {
-	heads, err := c.remaining(ctx)
-	if err != nil {
-		return err
-	}
-	got, err := c.synchronize(ctx, heads)
-	switch got {
-	case answerValid:
-	case answerSyncing:
-		return fmt.Errorf("engine answers SYNCING to its own head %s", heads.Unsafe)
-	default:
-		return err
-	}
-	if heads != c.state.heads {
-		c.log.Warn("Read the heads of the execution engine again", "old_unsafe", c.state.heads.Unsafe, "unsafe", heads.Unsafe,
-			"old_local_safe", c.state.heads.LocalSafe, "local_safe", heads.LocalSafe)
-	}
-	if heads.Labels != c.state.heads.Labels {
-		c.state.currentL1 = eth.L1BlockRef{} // it belongs to labels that are gone
-	}
-	c.state.heads = heads
-	c.recent.clear()
-	c.recent.putHeads(heads)
-	c.publish()
-	return nil
-}
-
-// remaining is what the engine has of the heads. As long as it has the local-safe head, the labels stay, and so does the
-// unsafe head if the engine has it; else that becomes the head of the engine's chain, if it contains the local-safe
-// head, or the local-safe head itself. Once the engine lost the local-safe head, its own labels are what is left.
-func (c *Controller) remaining(ctx context.Context) (follow.Heads, error) {
-	heads := c.state.heads
-	_, hasSafe, err := c.blockByHash(ctx, heads.LocalSafe.Hash)
-	if err != nil {
-		return heads, err
-	}
-	if hasSafe {
-		_, hasUnsafe, err := c.blockByHash(ctx, heads.Unsafe.Hash)
-		if err != nil || hasUnsafe {
-			return heads, err
-		}
-	}
-	theirs, err := c.engineHeads(ctx)
-	if err != nil {
-		return heads, err
-	}
-	if (theirs.heads.Finalized.Hash == common.Hash{}) && heads.Finalized.Hash != theirs.heads.Finalized.Hash {
-		return heads, errors.New("the engine says that it has not even genesis")
-	}
-	if !hasSafe {
-		c.log.Error("The execution engine lost blocks that it had acknowledged", "local_safe", heads.LocalSafe,
-			"engine_unsafe", theirs.heads.Unsafe, "engine_safe", theirs.heads.Safe, "engine_finalized", theirs.heads.Finalized)
-		return theirs.heads, nil
-	}
-	off, err := c.offChain(ctx, heads.LocalSafe.L2BlockRef, theirs.heads.Unsafe.L2BlockRef)
-	if off || theirs.astray {
-		heads.Unsafe = follow.Unsafe{L2BlockRef: heads.LocalSafe.L2BlockRef}
-	} else {
-		heads.Unsafe = theirs.heads.Unsafe
-	}
-	return heads, err
+	return eth.L2BlockRef{}, err
 }
 
 // runRewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe. A
 // sequencer goes on by the new head: to confirm a reset that it did not ask for would cost it a block time.
 func (c *Controller) runRewind(ctx context.Context) error {
-	if c.state.phase != PhaseFollowing {
+	if c.state.phase != PhaseFollowing || c.state.lost != nil {
 		return nil
 	}
 	head, floor := c.state.heads.Unsafe, c.state.heads.LocalSafe

@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/log"
 
 	upstream "github.com/ethereum-optimism/optimism/op-node/rollup/engine"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
@@ -24,13 +25,13 @@ type Role interface {
 	// shown hears of every snapshot.
 	shown(snap *Snapshot)
 	// refuses is nil if a block may be built on the head, else it says why not.
-	refuses() error
+	refuses(head eth.L2BlockRef) error
 	// sealed counts a block.
 	sealed(block sealed)
-	// waiting is the reason to report while a target waits for the engine to get it.
-	waiting() follow.Reason
-	// settle is called after every task.
-	settle(ctx context.Context, c *Controller)
+	// waiting is the reason to report for a target that the engine has been asked to get for so long.
+	waiting(since time.Duration) follow.Reason
+	// settle is called after every task, with what keeps the head from being built on. It tells what that changed.
+	settle(obstacle obstacle, heads follow.Heads) buildChange
 }
 
 // sealed is what is counted of a block: how long it took to fetch it, how much longer than a block time it took from the
@@ -54,26 +55,20 @@ func (Verifier) emit(event.Event) {}
 
 func (Verifier) shown(*Snapshot) {}
 
-func (Verifier) refuses() error { return errors.New("this node makes no blocks") }
+func (Verifier) refuses(eth.L2BlockRef) error { return errors.New("this node makes no blocks") }
 
 func (Verifier) sealed(sealed) {}
 
-func (Verifier) waiting() follow.Reason { return follow.EngineSyncing }
+func (Verifier) waiting(time.Duration) follow.Reason { return follow.EngineSyncing }
 
-func (Verifier) settle(context.Context, *Controller) {}
+func (Verifier) settle(obstacle, follow.Heads) buildChange { return buildSame }
 
-// DivergedEvent tells that the unsafe head left its chain: what was kept of the L1 origins of its blocks is void.
+// DivergedEvent tells that the unsafe head leaves its chain, and comes before the event with the new head: blocks that were
+// begun, sealed or published on it, and what was kept of their L1 origins, are void.
 type DivergedEvent struct{}
 
 // String is the name of the event.
 func (DivergedEvent) String() string { return "diverged" }
-
-// SequencerConfig are the settings of a Sequencer.
-type SequencerConfig struct {
-	// Patience is how long building is held for a target that the engine does not get, before it goes on without. Zero
-	// holds it for as long as it takes.
-	Patience time.Duration
-}
 
 // SequencerDeps are what a Sequencer works with. All of them are required.
 type SequencerDeps struct {
@@ -91,21 +86,26 @@ type BuildMetrics interface {
 	CountSequencedTxsInBlock(txns int, deposits int)
 }
 
-// Sequencer is the role of a node that builds on the head that it follows with. Nothing is built while a target waits
-// that would take the head off its chain, or while L1 does not have the origin of the head, which no block above it would
-// survive; see pause. It belongs to one Controller.
+// unresolvedAfter is how long a target off the own chain is left to the engine before the sequencer says that its blocks are
+// not on the chain of the source.
+const unresolvedAfter = 30 * time.Second
+
+// Sequencer is the role of a node that builds on the head that it follows with. Building waits for nothing that a source
+// says (spec S1): only for the engine, and for L1 where no block could last; see obstacle. It belongs to one Controller.
 type Sequencer struct {
 	events  event.Emitter
 	metrics BuildMetrics
 	log     log.Logger
 
-	pause pause
 	heads follow.Heads
+	// obstacle is what keeps the head from being built on, refused the head on which a block was refused for that.
+	obstacle obstacle
+	refused  eth.L2BlockRef
 }
 
 // NewSequencer makes the role of a node that makes blocks.
-func NewSequencer(cfg SequencerConfig, deps SequencerDeps) *Sequencer {
-	return &Sequencer{events: deps.Events, metrics: deps.Metrics, log: deps.Log, pause: pause{patience: cfg.Patience}}
+func NewSequencer(deps SequencerDeps) *Sequencer {
+	return &Sequencer{events: deps.Events, metrics: deps.Metrics, log: deps.Log}
 }
 
 // reorged takes every move that leaves blocks behind for a forced reset: the sequencer begins anew on the target.
@@ -126,11 +126,12 @@ func (s *Sequencer) shown(snap *Snapshot) {
 	}
 }
 
-func (s *Sequencer) refuses() error {
-	if s.pause.state == pauseHeld {
-		return errors.New("building is held")
+func (s *Sequencer) refuses(head eth.L2BlockRef) error {
+	if s.obstacle == obstacleNone {
+		return nil
 	}
-	return nil
+	s.refused = head
+	return fmt.Errorf("nothing is built: %s", s.obstacle)
 }
 
 func (s *Sequencer) sealed(block sealed) {
@@ -139,119 +140,86 @@ func (s *Sequencer) sealed(block sealed) {
 	s.metrics.CountSequencedTxsInBlock(block.txs, block.deposits)
 }
 
-func (s *Sequencer) waiting() follow.Reason {
-	if s.pause.state == pauseGivenUp {
+func (s *Sequencer) waiting(since time.Duration) follow.Reason {
+	if since >= unresolvedAfter {
 		return follow.ReorgUnresolved
 	}
 	return follow.EngineSyncing
 }
 
-// settle holds building, or lets it go on, by what waits after a task.
-func (s *Sequencer) settle(ctx context.Context, c *Controller) {
-	p, heads := c.state.pending, c.state.heads
-	orphan := c.state.phase == PhaseFollowing && c.l1.Canonical(heads.Unsafe.L1Origin) == follow.L1Mismatch
-	obstacle := obstacleNone
+func (s *Sequencer) settle(o obstacle, heads follow.Heads) buildChange {
+	before := s.obstacle
+	s.obstacle = o
 	switch {
-	case c.state.phase == PhaseSyncing:
-		obstacle = obstacleSync
-	case p != nil && p.target != nil:
-		obstacle = obstacleTarget
-	case orphan && heads.Unsafe.Number > heads.LocalSafe.Number:
-		c.resume(KindRewind) // the block was begun before L1 left its origin
-	case orphan:
-		obstacle = obstacleOrphan
-	}
-	switch s.pause.update(c.clock.Now(), obstacle) {
-	case pauseBegan:
-		s.log.Warn("Building is held", "why", obstacle, "unsafe", heads.Unsafe, "local_safe", heads.LocalSafe)
-		c.cancelJob(ctx)
-	case pauseEnded:
+	case before == obstacleNone && o != obstacleNone:
+		s.refused = eth.L2BlockRef{}
+		s.log.Warn("Nothing is built", "why", o, "unsafe", heads.Unsafe, "local_safe", heads.LocalSafe)
+		return buildStopped
+	case before != obstacleNone && o == obstacleNone:
 		s.log.Info("Building goes on", "unsafe", heads.Unsafe)
-		c.confirmReset()
-	case pauseLapsed:
-		s.log.Error("Building goes on without the chain of the source", "unsafe", heads.Unsafe,
-			"target", p.heads.Unsafe, "held", s.pause.patience)
-		c.report(Outcome{Case: c.state.outcome.Case, Reason: follow.ReorgUnresolved})
-		c.confirmReset()
+		if s.refused == heads.Unsafe.L2BlockRef {
+			return buildResumed
+		}
 	}
-	c.timers[KindRelease].at = s.pause.deadline()
+	return buildSame
 }
 
-// pause decides when building is held. It is held from the moment an obstacle turns up, at the longest for the patience
-// if the obstacle is a target: a source that names a block which nobody has must not stop the chain. One that was given
-// up does not hold building again before it is gone, whatever takes its place meanwhile.
-type pause struct {
-	patience time.Duration
-	state    pauseState
-	since    time.Time
-	limited  bool
-}
-
-type pauseState uint8
-
-const (
-	pauseNone pauseState = iota
-	pauseHeld
-	pauseGivenUp
-)
-
-// obstacle is what keeps the head from being built on.
+// obstacle is what keeps the head from being built on. What a source says is none.
 type obstacle uint8
 
 const (
 	obstacleNone obstacle = iota
 	// obstacleSync: the engine has no head yet, it syncs.
 	obstacleSync
-	// obstacleTarget: the engine answers SYNCING to a target off its head.
-	obstacleTarget
-	// obstacleOrphan: L1 left the origin of the head, which is the local-safe head. How far that goes back is for the source
-	// to say; from a head above it is walked back at once.
+	// obstacleOrphan: L1 left the origin of the head, which is the local-safe head. The labels are about to go back; from a
+	// head above it is walked back at once.
 	obstacleOrphan
+	// obstacleLost: the engine lost the local-safe head, and is below it.
+	obstacleLost
 )
 
 // String is the reason for the log.
 func (o obstacle) String() string {
 	return [...]string{
-		"nothing", "the execution engine syncs", "the execution engine has to fetch the chain of the source",
-		"L1 was reorged away from under the head",
+		"nothing", "the execution engine syncs", "L1 was reorged away from under the head",
+		"the execution engine lost the local-safe block, and L1 leaves no room for another one",
 	}[o]
 }
 
-// pauseChange is what an update did.
-type pauseChange uint8
+// buildChange is what became of building after a task.
+type buildChange uint8
 
 const (
-	pauseSame pauseChange = iota
-	pauseBegan
-	pauseEnded
-	pauseLapsed
+	buildSame buildChange = iota
+	// buildStopped: the block in the making is to be cancelled.
+	buildStopped
+	// buildResumed: the sequencer was refused a block on this head, and has to hear that it may go on.
+	buildResumed
 )
 
-func (p *pause) update(now time.Time, o obstacle) pauseChange {
-	p.limited = o == obstacleTarget && p.patience > 0
-	switch {
-	case o == obstacleNone:
-		was := p.state
-		p.state = pauseNone
-		if was == pauseHeld {
-			return pauseEnded
-		}
-	case p.state == pauseNone:
-		p.state, p.since = pauseHeld, now
-		return pauseBegan
-	case p.state == pauseHeld && p.limited && now.Sub(p.since) >= p.patience:
-		p.state = pauseGivenUp
-		return pauseLapsed
+// settleBuild stops building, or lets it go on, by how things are after a task.
+func (c *Controller) settleBuild(ctx context.Context) {
+	switch c.role.settle(c.obstacle(), c.state.heads) {
+	case buildStopped:
+		c.cancelJob(ctx)
+	case buildResumed:
+		c.confirmReset()
 	}
-	return pauseSame
 }
 
-// deadline is when to update at the latest; zero if that can wait for the next task.
-func (p *pause) deadline() time.Time {
-	if p.state == pauseHeld && p.limited {
-		return p.since.Add(p.patience)
+func (c *Controller) obstacle() obstacle {
+	heads := c.state.heads
+	switch {
+	case c.state.phase == PhaseSyncing:
+		return obstacleSync
+	case c.state.phase != PhaseFollowing || c.state.lost != nil:
+		return obstacleNone
+	case heads.Unsafe.Number == heads.LocalSafe.Number && c.l1.Canonical(heads.Unsafe.L1Origin) == follow.L1Mismatch:
+		return obstacleOrphan
+	case c.belowLost():
+		return obstacleLost
 	}
-	return time.Time{}
+	return obstacleNone
 }
 
 // headsEvent is upstream's event for heads.
@@ -260,11 +228,11 @@ func headsEvent(heads follow.Heads) upstream.ForkchoiceUpdateEvent {
 		FinalizedL2Head: heads.Finalized.L2BlockRef}
 }
 
-// recovered lets the sequencer go on after the head was walked back as far as it goes. If building is held there, the end
-// of that lets it go on: it would only ask for another reset.
+// recovered lets the sequencer go on after the head was walked back as far as it goes. If nothing may be built there, the
+// end of that lets it go on: it would only ask for another reset.
 func (c *Controller) recovered(ctx context.Context) {
-	c.role.settle(ctx, c)
-	if c.role.refuses() == nil {
+	c.settleBuild(ctx)
+	if c.role.refuses(c.state.heads.Unsafe.L2BlockRef) == nil {
 		c.confirmReset()
 	} else {
 		c.announce()

@@ -56,8 +56,8 @@ func (c *Controller) RequestForkchoiceUpdate(ctx context.Context) {
 	})
 }
 
-// StartBuild starts a block on the unsafe head. It fails with upstream's ErrStaleBuild for another parent or while
-// building is held, without a call of the engine; with ErrBuildInvalid for attributes that the engine refuses; else for
+// StartBuild starts a block on the unsafe head. It fails with upstream's ErrStaleBuild for another parent or while nothing may
+// be built on the head, without a call of the engine; with ErrBuildInvalid for attributes that the engine refuses; else for
 // the time being, and the matching event was emitted.
 func (c *Controller) StartBuild(ctx context.Context, attrs *derive.AttributesWithParent) (*upstream.BuildStartResult, error) {
 	return await(ctx, c, KindBuild, func(ctx context.Context) (*upstream.BuildStartResult, error) {
@@ -65,8 +65,8 @@ func (c *Controller) StartBuild(ctx context.Context, attrs *derive.AttributesWit
 	})
 }
 
-// SealBuild fetches a block that was started. It fails with upstream's ErrStaleBuild if the head moved or building is
-// held since, with ErrSealExpired if the engine does not give the block, with ErrSealInvalid if the block is wrong.
+// SealBuild fetches a block that was started. It fails with upstream's ErrStaleBuild if the head moved or may not be
+// built on since, with ErrSealExpired if the engine does not give the block, with ErrSealInvalid if the block is wrong.
 func (c *Controller) SealBuild(ctx context.Context, info eth.PayloadInfo, buildStarted time.Time) (*upstream.SealResult, error) {
 	return await(ctx, c, KindSeal, func(ctx context.Context) (*upstream.SealResult, error) {
 		return c.sealBuild(ctx, info, buildStarted)
@@ -94,5 +94,5 @@ func (c *Controller) CancelBuild(info eth.PayloadInfo) {
 }
 
 // Recover is Rewind for a sequencer that cannot build on the head. Moved or not, the heads are announced and the reset
-// is confirmed when it is done, or, if building is held, when it is held no longer.
+// is confirmed when it is done, or, if nothing may be built there, as soon as it may.
 func (c *Controller) Recover() { c.post(KindRecover) }

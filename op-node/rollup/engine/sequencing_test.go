@@ -17,7 +17,7 @@ import (
 )
 
 func TestBuildSealProcess(t *testing.T) {
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		job, err := b.build(b.chain.Block(5))
 		require.NoError(t, err)
 		require.Equal(t, b.chain.Block(5).Ref, job.Parent)
@@ -40,7 +40,7 @@ func TestBuildSealProcess(t *testing.T) {
 
 // spec T8, S3: what does not extend the head is turned away at the door.
 func TestStaleBuildsAreNeverSent(t *testing.T) {
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		_, err := b.build(b.chain.Block(4))
 		require.ErrorIs(t, err, upstream.ErrStaleBuild)
 		require.Equal(t, []string{"forkchoice-update"}, b.heard.take(), "the head is announced")
@@ -86,7 +86,7 @@ func TestBuildFailures(t *testing.T) {
 		"an unheard-of answer": {says("PERHAPS"), nil, []string{"engine-temporary-error"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onBench(t, 0, func(b *bench) {
+			onBench(t, func(b *bench) {
 				c.fault(b, modelel.FCU)
 				_, err := b.build(b.chain.Block(5))
 				require.Error(t, err)
@@ -96,7 +96,7 @@ func TestBuildFailures(t *testing.T) {
 				require.NotErrorIs(t, err, upstream.ErrStaleBuild)
 				require.Equal(t, c.events, b.heard.take())
 				synctest.Wait()
-				require.Equal(t, c.resets, b.log.Log().Count(modelel.ByHash) > 0, "%s", b.log.Log())
+				require.Equal(t, c.resets, b.log.Log().Count(modelel.FCU) > 1, "the engine is told the heads again: %s", b.log.Log())
 				_, err = b.build(b.chain.Block(5))
 				require.NoError(t, err, "the next attempt")
 			})
@@ -115,7 +115,7 @@ func TestSealFailures(t *testing.T) {
 		"empty":      {modelel.EmptyAnswer(), upstream.ErrSealExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onBench(t, 0, func(b *bench) {
+			onBench(t, func(b *bench) {
 				job, err := b.build(b.chain.Block(5))
 				require.NoError(t, err)
 				b.heard.take()
@@ -168,7 +168,7 @@ func TestProcessFailures(t *testing.T) {
 		"head: syncing":          {meets(modelel.Forget()), modelel.FCU, nil, []string{"engine-temporary-error"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onBench(t, 0, func(b *bench) {
+			onBench(t, func(b *bench) {
 				block := b.sealed()
 				b.heard.take()
 				c.fault(b, c.method)
@@ -190,39 +190,61 @@ func TestProcessFailures(t *testing.T) {
 	}
 }
 
-// spec T7: while the engine fetches a target off the own chain, nothing is begun, and what was begun is cancelled; what was
-// sealed, and so perhaps published, is still taken in.
-func TestBuildingIsHeldForATarget(t *testing.T) {
-	onBench(t, 30*time.Second, func(b *bench) {
+// spec S1: while the engine fetches a target, blocks go on on the own head. Once it has it, the build in flight is cancelled
+// and the head moves once.
+func TestBuildingGoesOnWhileATargetIsFetched(t *testing.T) {
+	onBench(t, func(b *bench) {
 		other := b.chain.L2().Fork("b", 3)
 		sealed := b.sealed()
 		job, err := b.build(b.chain.Block(5))
 		require.NoError(t, err)
 		b.settle()
 		b.source(other.Block(4))
-		require.Equal(t, 1, b.log.Log().Count(modelel.GetPayload), "the build in flight is cancelled: %s", b.log.Log())
+		require.Zero(t, b.log.Log().Count(modelel.GetPayload), "the build in flight is left alone: %s", b.log.Log())
 		require.Equal(t, other.Block(4).Ref, b.c.Snapshot().Pending)
 		_, err = b.seal(job)
-		require.ErrorIs(t, err, upstream.ErrStaleBuild)
-		_, err = b.build(b.chain.Block(5))
-		require.ErrorIs(t, err, upstream.ErrStaleBuild)
+		require.NoError(t, err)
 		require.NoError(t, b.process(sealed))
+		job, err = b.buildOn(sealed.Ref)
+		require.NoError(t, err)
+		require.Equal(t, other.Block(4).Ref, b.c.Snapshot().Pending, "it is still asked for")
 		b.heard.take()
+		b.log.Log().Take()
 
 		// The engine gets it.
-		b.el.Load(b.chain.Block(5)) // keeps the head where it is
 		b.give(other.Block(4))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Equal(t, other.Block(4).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
-		names := b.heard.take()
-		require.Contains(t, names, "diverged")
-		require.Contains(t, names, "engine-reset-confirmed")
+		require.Equal(t, []string{"diverged", "forkchoice-update"}, b.heard.take())
 		require.Equal(t, map[string]int{"force_reset": 1}, b.reorgs)
-		attrs := b.attributes(b.chain.Block(4))
-		attrs.Parent = other.Block(4).Ref
-		_, err = b.c.StartBuild(context.Background(), attrs)
+		require.Equal(t, 1, b.log.Log().Count(modelel.GetPayload), "the build in flight is cancelled: %s", b.log.Log())
+		_, err = b.seal(job)
+		require.ErrorIs(t, err, upstream.ErrStaleBuild)
+		_, err = b.buildOn(other.Block(4).Ref)
 		require.NoError(t, err)
+	})
+}
+
+// A target that nobody has for 30 s is said to be unresolved, whatever other targets that nobody has come in its place.
+func TestUnresolved(t *testing.T) {
+	onBench(t, func(b *bench) {
+		one, two := b.chain.L2().Fork("b", 3), b.chain.L2().Fork("c", 3)
+		for second := range 31 {
+			require.Equal(t, second > 30, b.c.Snapshot().Outcome.Reason == follow.ReorgUnresolved, "second %d", second)
+			if b.source(one.Block(4)); second/10%2 == 1 {
+				b.source(two.Block(5))
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second) // a probe
+		synctest.Wait()
+		require.Equal(t, follow.ReorgUnresolved, b.c.Snapshot().Outcome.Reason)
+		b.source(b.chain.Block(4))
+		require.Equal(t, follow.None, b.c.Snapshot().Outcome.Reason)
+		b.source(one.Block(5))
+		require.Equal(t, follow.EngineSyncing, b.c.Snapshot().Outcome.Reason, "that was the last one")
 	})
 }
 
@@ -234,14 +256,14 @@ func TestDivergenceAtOnce(t *testing.T) {
 		events []string
 		reorgs map[string]int
 	}{
-		"another block": {true, 4, []string{"diverged", "forkchoice-update", "forkchoice-update", "engine-reset-confirmed"},
+		"another block": {true, 4, []string{"diverged", "forkchoice-update"},
 			map[string]int{"force_reset": 1}},
-		"another chain, and ahead": {true, 8, []string{"diverged", "forkchoice-update", "forkchoice-update", "engine-reset-confirmed"},
+		"another chain, and ahead": {true, 8, []string{"diverged", "forkchoice-update"},
 			map[string]int{"force_reset": 1}},
 		"the own chain, ahead": {false, 8, []string{"forkchoice-update"}, map[string]int{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onBench(t, 30*time.Second, func(b *bench) {
+			onBench(t, func(b *bench) {
 				branch := b.chain.L2()
 				if c.fork {
 					branch = branch.Fork("b", 3)
@@ -292,7 +314,7 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 		return safe.L1Origin
 	}
 	t.Run("the source goes back", func(t *testing.T) {
-		onBench(t, 30*time.Second, func(b *bench) {
+		onBench(t, func(b *bench) {
 			orphan(b)
 			b.sourceOn(b.chain.L1().Fork("r", 0), b.chain.Block(4))
 			require.Equal(t, b.chain.Block(4).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef)
@@ -305,7 +327,7 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 		})
 	})
 	t.Run("L1 comes back", func(t *testing.T) {
-		onBench(t, 30*time.Second, func(b *bench) {
+		onBench(t, func(b *bench) {
 			delete(b.l1, orphan(b))
 			b.c.Rewind() // as with every L1 head
 			synctest.Wait()
@@ -323,47 +345,9 @@ func last(names []string) string {
 	return names[len(names)-1]
 }
 
-// A target that passes by without being reached leaves the sequencer where it was, at once.
-func TestBuildingGoesOnWhenATargetIsRefused(t *testing.T) {
-	onBench(t, 30*time.Second, func(b *bench) {
-		other := b.chain.L2().Fork("b", 3)
-		b.source(other.Block(4))
-		_, err := b.build(b.chain.Block(5))
-		require.ErrorIs(t, err, upstream.ErrStaleBuild)
-		b.heard.take()
-		b.odd.next(modelel.FCU, eth.ExecutionInvalid)
-		time.Sleep(time.Second) // a probe
-		synctest.Wait()
-		require.Equal(t, []string{"forkchoice-update", "engine-reset-confirmed"}, b.heard.take())
-		require.Equal(t, follow.EngineInvalid, b.c.Snapshot().Outcome.Reason)
-		_, err = b.build(b.chain.Block(5))
-		require.NoError(t, err)
-	})
-}
-
-// A block that was cancelled for a target that came to nothing is expired rather than stale: there is no other head to
-// hear of, and the sequencer would wait for one for ever.
-func TestCancelledForNothing(t *testing.T) {
-	onBench(t, 30*time.Second, func(b *bench) {
-		job, err := b.build(b.chain.Block(5))
-		require.NoError(t, err)
-		b.settle()
-		b.source(b.chain.L2().Fork("b", 3).Block(4))
-		require.Equal(t, 1, b.log.Log().Count(modelel.GetPayload), "it is cancelled")
-		b.odd.next(modelel.FCU, eth.ExecutionInvalid)
-		time.Sleep(time.Second) // a probe
-		synctest.Wait()
-		_, err = b.seal(job)
-		require.ErrorIs(t, err, upstream.ErrSealExpired)
-		_, err = b.seal(job)
-		require.ErrorIs(t, err, upstream.ErrStaleBuild)
-		require.NoError(t, b.process(b.sealed()))
-	})
-}
-
 // A source whose head the engine refuses every time does not disturb the making of blocks at all.
 func TestInvalidTargetsDoNotDisturb(t *testing.T) {
-	onBench(t, 30*time.Second, func(b *bench) {
+	onBench(t, func(b *bench) {
 		other := b.chain.L2().Fork("b", 3)
 		b.el.MarkInvalid(other.Block(4).Hash())
 		b.give(other.Block(4))
@@ -381,7 +365,7 @@ func TestInvalidTargetsDoNotDisturb(t *testing.T) {
 
 // The sequencer asks for a reset; there may be nothing to walk back, but it has to hear that it may go on.
 func TestRecoverIsConfirmed(t *testing.T) {
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		b.c.Recover()
 		synctest.Wait()
 		require.Equal(t, []string{"forkchoice-update", "engine-reset-confirmed"}, b.heard.take())
@@ -399,7 +383,7 @@ func TestRecoverIsConfirmed(t *testing.T) {
 }
 
 func TestCallsEndWithTheirContext(t *testing.T) {
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		gate := modelel.NewGate()
 		b.engine.Next(1, gate.Hold(), modelel.FCU)
 		go func() { _, _ = b.build(b.chain.Block(5)) }()
@@ -418,7 +402,7 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, b.log.Log().Count(modelel.FCU), "work that nobody waits for is not begun: %s", b.log.Log())
 	})
-	onBench(t, 0, func(b *bench) {
+	onBench(t, func(b *bench) {
 		b.c.stop()
 		_, err := b.build(b.chain.Block(5))
 		if !errors.Is(err, ErrStopped) {
@@ -429,7 +413,7 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 
 // A verifier makes no blocks, whoever asks.
 func TestVerifierRefusesToBuild(t *testing.T) {
-	require.Error(t, Verifier{}.refuses())
+	require.Error(t, Verifier{}.refuses(eth.L2BlockRef{}))
 	require.Empty(t, Verifier{}.reorged(follow.CaseAhead, nil))
 	require.Equal(t, "soft_update", Verifier{}.reorged(follow.CaseReorg, nil))
 }
@@ -456,33 +440,4 @@ func TestQueueOfCalls(t *testing.T) {
 	}
 	require.Equal(t, []Kind{KindReset, KindSeal, KindBuild, KindBuild, KindFollow, KindInsert}, order,
 		"recovery, then calls as they came, then what waited too long, then the rest")
-}
-
-func TestPause(t *testing.T) {
-	const patience = 30 * time.Second
-	type at struct {
-		second   int
-		obstacle obstacle
-		want     pauseChange
-	}
-	for name, story := range map[string]struct {
-		patience time.Duration
-		steps    []at
-	}{
-		"nothing happens": {patience, []at{{0, obstacleNone, pauseSame}, {50, obstacleNone, pauseSame}}},
-		"resolved":        {patience, []at{{0, obstacleTarget, pauseBegan}, {29, obstacleTarget, pauseSame}, {29, obstacleNone, pauseEnded}}},
-		"lapsed": {patience, []at{{0, obstacleTarget, pauseBegan}, {30, obstacleTarget, pauseLapsed}, {31, obstacleTarget, pauseSame},
-			{90, obstacleTarget, pauseSame}, {91, obstacleNone, pauseSame}, {92, obstacleTarget, pauseBegan}}},
-		"for ever":     {0, []at{{0, obstacleTarget, pauseBegan}, {3600, obstacleTarget, pauseSame}, {3601, obstacleNone, pauseEnded}}},
-		"initial sync": {patience, []at{{0, obstacleSync, pauseBegan}, {3600, obstacleSync, pauseSame}, {3601, obstacleNone, pauseEnded}}},
-	} {
-		p := pause{patience: story.patience}
-		for _, step := range story.steps {
-			now := time.Unix(int64(step.second), 0)
-			require.Equal(t, step.want, p.update(now, step.obstacle), "%s, second %d", name, step.second)
-			if deadline := p.deadline(); !deadline.IsZero() {
-				require.True(t, deadline.After(now), "%s: a deadline that is over would be a hot loop", name)
-			}
-		}
-	}
 }

@@ -39,7 +39,7 @@ type bench struct {
 }
 
 // onBench runs a story on a controller that has loaded a chain of five blocks, three of them safe.
-func onBench(t *testing.T, patience time.Duration, story func(b *bench)) {
+func onBench(t *testing.T, story func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, chain: modelel.NewChain(), reorgs: make(map[string]int), l1: make(map[eth.BlockID]follow.L1Answer)}
 		b.el = b.chain.NewEL()
@@ -52,7 +52,7 @@ func onBench(t *testing.T, patience time.Duration, story func(b *bench)) {
 		var err error
 		b.c, err = New(Config{Rollup: b.chain.RollupConfig(), PollPeriod: 4 * time.Second, CallTimeout: 5 * time.Second}, Deps{
 			Engine: b.log, L1: b, Observer: b, Metrics: b, Clock: clock.SystemClock, Log: logger,
-			Role: NewSequencer(SequencerConfig{Patience: patience}, SequencerDeps{Events: &b.heard, Metrics: b, Log: logger}),
+			Role: NewSequencer(SequencerDeps{Events: &b.heard, Metrics: b, Log: logger}),
 		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -126,6 +126,13 @@ func (b *bench) attributes(parent modelel.Block) *derive.AttributesWithParent {
 // build, seal and process do as the sequencer does.
 func (b *bench) build(parent modelel.Block) (*upstream.BuildStartResult, error) {
 	return b.c.StartBuild(context.Background(), b.attributes(parent))
+}
+
+// buildOn is build on whatever block.
+func (b *bench) buildOn(parent eth.L2BlockRef) (*upstream.BuildStartResult, error) {
+	attrs := b.attributes(b.chain.Block(parent.Number))
+	attrs.Parent = parent
+	return b.c.StartBuild(context.Background(), attrs)
 }
 
 func (b *bench) seal(job *upstream.BuildStartResult) (*upstream.SealResult, error) {

@@ -31,6 +31,9 @@ func (p Phase) String() string {
 type Snapshot struct {
 	// Heads were all acknowledged by the engine, but for the unsafe head in PhaseSyncing, which is the sync target.
 	Heads follow.Heads
+	// Final is the newest block that was final while this node ran, which a status is held to. It is above the finalized
+	// head only while an engine that lost it has not got it back (spec I3).
+	Final follow.Finalized
 	// CurrentL1 is the current L1 block that belongs to the labels; unknown until a target was applied.
 	CurrentL1 eth.L1BlockRef
 	// Phase tells whether the engine follows already.
@@ -59,5 +62,7 @@ type Outcome struct {
 
 // Applied is what the next status is to be compared with.
 func (s *Snapshot) Applied() follow.Applied {
-	return follow.Applied{Labels: s.Heads.Labels, CurrentL1: s.CurrentL1}
+	applied := follow.Applied{Labels: s.Heads.Labels, CurrentL1: s.CurrentL1}
+	applied.Finalized = s.Final
+	return applied
 }

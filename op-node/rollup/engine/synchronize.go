@@ -33,6 +33,9 @@ func (c *Controller) initialSync() bool {
 func (c *Controller) commit(heads follow.Heads) {
 	before := c.state.heads
 	c.state.heads = heads
+	if heads.Finalized.Number >= c.state.final.Number {
+		c.state.final = heads.Finalized
+	}
 	c.recent.putHeads(heads)
 	if heads.Unsafe != before.Unsafe {
 		c.state.gapSince = c.clock.Now()
@@ -47,7 +50,7 @@ func (c *Controller) publish() {
 	s := &c.state
 	snap := &Snapshot{
 		Heads: s.heads, CurrentL1: s.currentL1, Phase: s.phase, PhaseSince: s.phaseSince,
-		Outcome: s.outcome, AppliedAt: s.appliedAt,
+		Final: s.final, Outcome: s.outcome, AppliedAt: s.appliedAt,
 	}
 	if s.phase == PhaseSyncing {
 		snap.Heads.Unsafe = follow.Unsafe{L2BlockRef: s.aim}

@@ -24,6 +24,10 @@ type pending struct {
 // runFollow takes up a new target.
 func (c *Controller) runFollow(ctx context.Context, target follow.Target) error {
 	c.state.newest = &target
+	if c.state.lost != nil {
+		c.report(Outcome{Case: follow.CaseQueryFailed, Reason: follow.EngineUnavailable})
+		return nil // taken up when the engine has its head again
+	}
 	now := c.clock.Now()
 	switch c.state.phase {
 	case PhaseLoading:
@@ -50,20 +54,32 @@ func (c *Controller) runFollow(ctx context.Context, target follow.Target) error 
 		return nil
 	}
 	c.state.conflict = nil
-	if p := c.state.pending; p != nil && p.target != nil {
-		if p.heads.Unsafe.L2BlockRef == target.Labels().LocalSafe.L2BlockRef {
-			p.target = &target // another status with the same block to be fetched; the next probe applies it
-			return nil
-		}
-		if now.Sub(p.since) < 2*c.cfg.PollPeriod {
-			return nil
-		}
-		c.tell(Outcome{Case: c.state.outcome.Case, Reason: c.role.waiting()})
-		c.log.Debug("Giving up a target that the execution engine does not get", "given_up", p.heads.Unsafe,
-			"after", now.Sub(p.since), "next", target.Labels().LocalSafe)
-		c.dropPendingTarget()
+	if p := c.state.pending; p != nil && p.target != nil && p.heads.Unsafe.L2BlockRef == target.Labels().LocalSafe.L2BlockRef {
+		p.target = &target // another status with the same block to be fetched; the next probe applies it
+		return nil
 	}
 	return c.attempt(ctx, target, true)
+}
+
+// gives tells that a pending target gives way to another one that moves the head as well: the engine has that one, or was
+// asked in vain for two polls (spec F6).
+func (c *Controller) gives(ctx context.Context, p *pending, next eth.L2BlockRef) (bool, error) {
+	if waited := c.clock.Since(p.since); waited >= 2*c.cfg.PollPeriod {
+		c.tell(Outcome{Case: c.state.outcome.Case, Reason: c.role.waiting(c.unresolved())})
+		c.log.Debug("Giving up a target that the execution engine does not get", "given_up", p.heads.Unsafe,
+			"after", waited, "next", next)
+		return true, nil
+	}
+	_, found, err := c.blockByHash(ctx, next.Hash)
+	return found, err
+}
+
+// unresolved is for how long the engine has been asked for blocks of sources in vain, whichever they were.
+func (c *Controller) unresolved() time.Duration {
+	if c.state.unresolvedSince.IsZero() {
+		return 0
+	}
+	return c.clock.Since(c.state.unresolvedSince)
 }
 
 // attempt plans a target and carries the plan out. replan allows one more round after the engine found the labels
@@ -99,6 +115,24 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 		return nil
 	}
 	proven := plan.Case == follow.CaseConsolidate
+	if proven && c.state.final.Number > c.state.heads.Finalized.Number {
+		// The engine lost what was final, and has a chain again.
+		switch kept, err := c.onOwnChain(ctx, c.state.final.L2BlockRef); {
+		case err != nil:
+			return c.unanswered(err)
+		case kept == follow.AncestryBroken:
+			return c.refuse(ctx, target, follow.FinalizedConflict)
+		}
+	}
+	if p := c.state.pending; !proven && p != nil && p.target != nil && p.heads.Unsafe.L2BlockRef != plan.Heads.Unsafe.L2BlockRef {
+		switch gives, err := c.gives(ctx, p, plan.Heads.Unsafe.L2BlockRef); {
+		case err != nil:
+			return c.unanswered(err)
+		case !gives:
+			return nil
+		}
+		c.dropPending()
+	}
 	if !proven && !c.fetching() {
 		var reason follow.Reason
 		if proven, reason, err = c.checkClaims(ctx, target); err != nil {
@@ -116,7 +150,9 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 
 // applied is what the controller has applied last.
 func (c *Controller) applied() follow.Applied {
-	return follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
+	applied := follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
+	applied.Finalized = c.state.final
+	return applied
 }
 
 // dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
@@ -137,8 +173,15 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 		if plan.Case == follow.CaseConsolidate {
 			return reset(fmt.Errorf("engine answers SYNCING to its own head %s", plan.Heads.Unsafe))
 		}
-		// Not told: it is the normal course of a follower without gossip. It is told when the target is given up.
-		c.state.outcome = Outcome{Case: plan.Case, Reason: c.role.waiting(), At: c.clock.Now()}
+		if c.state.unresolvedSince.IsZero() {
+			c.state.unresolvedSince = c.clock.Now()
+		}
+		// Engine-syncing is not told: it is the normal course of a follower without gossip. It is told when the target is
+		// given up.
+		outcome := Outcome{Case: plan.Case, Reason: c.role.waiting(c.unresolved()), At: c.clock.Now()}
+		if c.state.outcome = outcome; outcome.Reason == follow.ReorgUnresolved {
+			c.tell(outcome, "unsafe", c.state.heads.Unsafe, "target", plan.Heads.Unsafe)
+		}
 		c.hold(plan.Heads, &target)
 		return c.offerBranch(ctx, plan.Heads.Unsafe)
 	case answerInvalid:
@@ -149,7 +192,7 @@ func (c *Controller) carryOut(ctx context.Context, target follow.Target, plan fo
 		c.dropPendingTarget()
 		if replan {
 			// op-geth moves its head before it looks at the labels.
-			if err := c.runReset(ctx); err != nil {
+			if err := c.realign(ctx); err != nil {
 				c.report(Outcome{Case: plan.Case, Reason: follow.EngineInconsistent})
 				return reset(err)
 			}
@@ -207,9 +250,6 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 		c.post(KindRewind) // blocks that are unsafe again may stand on an L1 fork
 	}
 	c.commit(plan.Heads)
-	if action != "" {
-		c.confirmReset()
-	}
 	if plan.Case != follow.CaseConsolidate {
 		c.inbox.readopt()
 		c.post(KindInsert)
@@ -305,8 +345,10 @@ func (c *Controller) dropPending() {
 	c.timers[KindProbe].clear()
 }
 
-// dropPendingTarget drops what is pending if it is a target. A payload behind a gap stays: it is not in the way.
+// dropPendingTarget drops what is pending if it is a target, which is resolved by that. A payload behind a gap stays: it is
+// not in the way.
 func (c *Controller) dropPendingTarget() {
+	c.state.unresolvedSince = time.Time{}
 	if p := c.state.pending; p != nil && p.target != nil {
 		c.dropPending()
 	}
@@ -319,7 +361,7 @@ func (c *Controller) runProbe(ctx context.Context) error {
 	}
 	p := c.state.pending
 	switch {
-	case p == nil:
+	case p == nil, c.state.lost != nil:
 		return nil
 	case p.target != nil:
 		return c.attempt(ctx, *p.target, true)

@@ -110,7 +110,7 @@ func TestLightSequencerAndAFailingEngine(t *testing.T) {
 // still finds them in its cache. The sequencer goes on from what the engine has.
 func TestLightSequencerAndAnEngineThatLostItsTip(t *testing.T) {
 	for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
-		performOpen(t, "A1", func(s *stage) {
+		perform(t, func(s *stage) {
 			s.survives(offset, func(s *stage) { s.el.Rewind(s.el.Heads().Latest.Number - 3) })
 		})
 	}

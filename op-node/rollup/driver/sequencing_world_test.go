@@ -80,13 +80,6 @@ func perform(t *testing.T, story func(s *stage)) {
 	synctest.Test(t, func(t *testing.T) { story(newStage(t)) })
 }
 
-// performOpen is perform for what a defect spoils.
-func performOpen(t *testing.T, defect string, story func(s *stage)) {
-	synctest.Test(t, func(t *testing.T) {
-		testutil.Open(t, defect, func(t testing.TB) { story(newStage(t)) })
-	})
-}
-
 func newStage(t testing.TB, opts ...modelel.Option) *stage {
 	s := &stage{t: t, chain: modelel.NewChain(), start: time.Now(), net: new(publications),
 		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState),

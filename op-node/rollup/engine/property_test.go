@@ -439,7 +439,6 @@ func (s *simulation) rewindEngine(t *rapid.T) {
 	s.say("engine loses blocks above %d", number)
 	s.el.Restart()
 	s.el.Rewind(number)
-	s.connect() // open A1: a client that found the lost blocks in its cache would be asked for them for ever
 	s.lost = true
 	s.allow(100)
 }

@@ -172,6 +172,9 @@ func (c *Config) checkSequencer() error {
 }
 
 func (c *Config) checkServers() error {
+	if c.RPC.FollowMaxWaiters < 0 {
+		return invalid("rpc.follow-max-waiters", c.RPC.FollowMaxWaiters, "use a positive number, or 0 to have followers poll")
+	}
 	if err := c.RPC.Check(); err != nil {
 		return fmt.Errorf("%w: %w", err, invalid("rpc.port", c.RPC.ListenPort, "use 0 to 65535"))
 	}

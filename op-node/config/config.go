@@ -202,6 +202,8 @@ type RPC struct {
 	AdminJWTSecret []byte
 	// AdminStatePath is the file that keeps what the admin API changed; empty means nothing is kept.
 	AdminStatePath string
+	// FollowMaxWaiters is how many clients may wait in follow_statusAfter at the same time; 0 is none.
+	FollowMaxWaiters int
 	// SequencerAPI serves the experimental opstack namespace. Derivation mode only.
 	SequencerAPI bool
 }
@@ -238,6 +240,6 @@ func defaultRPC() RPC {
 	return RPC{
 		CLIConfig:   oprpc.CLIConfig{ListenAddr: "0.0.0.0", ListenPort: 9545},
 		CORSDomains: []string{"*"}, VHosts: []string{"*"},
-		BodyLimit: 5 << 20, BatchLimit: 1000, BatchAnswerLimit: 25_000_000, RequestLimit: 256,
+		BodyLimit: 5 << 20, BatchLimit: 1000, BatchAnswerLimit: 25_000_000, RequestLimit: 256, FollowMaxWaiters: 1024,
 	}
 }

@@ -213,6 +213,8 @@ func (s *Set) operations() []cli.Flag {
 	in, c := section{category: categoryOperations}, s.cfg
 	list := []cli.Flag{
 		in.text(&c.RPC.AdminStatePath, "rpc.admin-state", "RPC_ADMIN_STATE", "File that keeps, over restarts, whether the admin API started or stopped the sequencer."),
+		in.integer(&c.RPC.FollowMaxWaiters, "rpc.follow-max-waiters", "RPC_FOLLOW_MAX_WAITERS",
+			"Clients that may wait for a new status at the same time (follow_statusAfter). One more gets an error, and polls. 0 has all of them poll."),
 		in.onoff(&c.L2.WithdrawalRootFromState, "fetch-withdrawal-root-from-state", "FETCH_WITHDRAWAL_ROOT_FROM_STATE",
 			"Take the withdrawals root of output roots from the state instead of the block header. Needs an archive node."),
 		in.text(&c.SafeDBPath, "safedb.path", "SAFEDB_PATH", "Directory of the database of safe heads by L1 block. Nothing is kept without it, nor in follow mode."),

@@ -234,7 +234,7 @@ func samples(t *testing.T, f files) map[string]string {
 		"finality.lookback": "5", "finality.delay": "6", "network": "op-sepolia", "rollup.config": f.altDA, "rollup.l1-chain-config": f.otherL1,
 		"ignore-missing-pectra-blob-schedule": "true", "override.keep-karst-upgrade-gas": "true",
 		"l2.follow.source": "http://127.0.0.1:14", "l2.follow.source.rpc-timeout": "4s", "l2.follow.source.header": "X-Key: secret", "l2.follow.poll-interval": "7s",
-		"l2.follow.quorum": "2", "l2.follow.max-lag": "3m",
+		"rpc.follow-max-waiters": "7", "l2.follow.quorum": "2", "l2.follow.max-lag": "3m",
 		"l1.beacon-header": "X-Key: secret", "l1.beacon-fallbacks": "http://127.0.0.1:15", "l1.beacon.ignore": "true", "l1.beacon.fetch-all-sidecars": "true",
 		"l1.beacon.slot-duration-override": "2", "l1.trustrpc": "true", "l1.rpckind": "alchemy", "l1.rpc-rate-limit": "1.5", "l1.rpc-max-batch-size": "7",
 		"l1.max-concurrency": "3", "l1.http-poll-interval": "1s", "l1.cache-size": "0", "verifier.l1-confs": "2", "l1.epoch-poll-interval": "0", "l1.runtime-config-reload-interval": "0",

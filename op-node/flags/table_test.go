@@ -40,7 +40,7 @@ func upstreamFlags(t *testing.T) []flagFacts {
 func ownFlags() []string {
 	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header",
 		"rpc.admin-jwt-secret", "rpc.admin-listen", "rpc.batch-answer-limit", "rpc.batch-limit", "rpc.body-limit", "rpc.cors-domains",
-		"rpc.request-limit", "rpc.vhosts"}
+		"rpc.follow-max-waiters", "rpc.request-limit", "rpc.vhosts"}
 }
 
 // describe reads the facts off a flag.

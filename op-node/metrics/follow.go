@@ -23,6 +23,8 @@ type Follow struct {
 	lagBlocks     prometheus.Gauge
 	lagSeconds    prometheus.Gauge
 	pending       prometheus.Gauge
+	waiters       prometheus.Gauge
+	waits         *prometheus.CounterVec
 	l1Hits        prometheus.Counter
 	l1Misses      prometheus.Counter
 	tasks         *prometheus.CounterVec
@@ -60,8 +62,11 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		lagBlocks:     single("follow_lag_blocks", "How many blocks the applied local-safe head is behind the best accepted source"),
 		lagSeconds:    single("follow_lag_seconds", "How far the applied local-safe head is behind the best accepted source, in time of the chain"),
 		pending:       single("follow_pending_seconds", "How long the engine has been asked for a head it does not have; 0 if it has not"),
-		l1Hits:        counter("l1_view_hits_total", "L1 block ids judged from memory"),
-		l1Misses:      counter("l1_view_misses_total", "L1 block ids that L1 had to be asked for"),
+		waiters:       single("follow_waiters", "Clients that wait for a change of the status in follow_statusAfter, in both modes"),
+		waits: factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "follow_waits_total",
+			Help: "Calls of follow_statusAfter by outcome, in both modes"}, []string{"outcome"}),
+		l1Hits:   counter("l1_view_hits_total", "L1 block ids judged from memory"),
+		l1Misses: counter("l1_view_misses_total", "L1 block ids that L1 had to be asked for"),
 		tasks: factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "engine_tasks_total",
 			Help: "Tasks of the engine controller by kind and result"}, []string{"task", "result"}),
 		taskWait: seconds("engine_task_wait_seconds", "Time that tasks of the engine controller waited", "task"),
@@ -113,6 +118,12 @@ func (f *Follow) RecordFollowState(fresh bool, lagBlocks uint64, lag time.Durati
 	f.lagSeconds.Set(lag.Seconds())
 	f.pending.Set(float64(max(pendingMs, 0)) / 1000)
 }
+
+// RecordWaiters shows how many clients wait for a change of the status.
+func (f *Follow) RecordWaiters(count int) { f.waiters.Set(float64(count)) }
+
+// RecordWait counts waits by outcome.
+func (f *Follow) RecordWait(outcome string) { f.waits.WithLabelValues(outcome).Inc() }
 
 // RecordL1ViewHits counts L1 block ids that were judged from memory.
 func (f *Follow) RecordL1ViewHits(n int) { f.l1Hits.Add(float64(n)) }

@@ -13,6 +13,7 @@ import (
 
 	opservicemetrics "github.com/ethereum-optimism/optimism/op-service/metrics"
 
+	"github.com/lightcl/op-node/op-node/rollup/feed"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 )
 
@@ -126,6 +127,10 @@ func followLabels() []label {
 	for _, r := range follow.Reasons() {
 		reasons = append(reasons, fmt.Sprintf("[`%s`](reasons.md#%s)", r.Code(), r.Code()))
 	}
+	var outcomes []string
+	for _, o := range feed.Outcomes() {
+		outcomes = append(outcomes, string(o))
+	}
 	task := "the kinds of [the queue](../rollup/engine/queue.go)"
 	return []label{
 		{"", "source", "scheme, host and port of the source"},
@@ -135,6 +140,7 @@ func followLabels() []label {
 			quoted([]string{"success", "error_fetch_status", "error_invalid_state", "error_l1_lookup", "error_l1_mismatch"})},
 		{"follow_source_reorgs_total", "action", "upstream's: `soft_update` (a verifier), `force_reset` (a sequencer); added: " +
 			"`walk_back` (L1 reorged the origins of unsafe blocks out)"},
+		{"follow_waits_total", "outcome", quoted(outcomes)},
 		{"engine_tasks_total", "task", task},
 		{"engine_tasks_total", "result", quoted([]string{"success", "error"})},
 		{"engine_task_wait_seconds", "task", task},

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/rpc"
@@ -16,6 +17,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/event"
 
 	"github.com/lightcl/op-node/op-node/node/api"
+	"github.com/lightcl/op-node/op-node/rollup/feed"
 )
 
 // derivationDriver is upstream's driver. Its inputs from L1 go through its event loop: the status tracker takes no lock for them that it
@@ -120,12 +122,23 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 	chain := n.cfg.Chain
 	upstream := driver.NewDriver(events, events.drain, driverCfg, chain.Rollup, chain.L1, chain.DependencySet, n.engine, n.l1, nil,
 		blobs, n.gossip, n.log, n.metrics, state, safeHeads, n.syncConfig(), n.newConductor(), altDA, nil)
-	stack := &rollupStack{driver: newDerivationDriver(events, upstream), safeHeads: safeHeads}
+	stack := &rollupStack{driver: newDerivationDriver(events, upstream), safeHeads: safeHeads, feed: n.newFeed(events, upstream.StatusTracker)}
 	if n.cfg.RPC.SequencerAPI {
 		stack.control = append(stack.control, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})
 		n.log.Info("Experimental OP stack API enabled")
 	}
 	return stack, nil
+}
+
+// newFeed tells clients that wait of each status that the tracker comes to. The tracker hears of heads by events, so behind it the feed
+// looks at each event whether the status has become another one, which takes some sixty nanoseconds.
+func (n *Node) newFeed(events event.Registry, tracker interface{ SyncStatus() *eth.SyncStatus }) *feed.Feed {
+	f := feed.New(rand.Text(), n.cfg.RPC.FollowMaxWaiters, n.clock, n.metrics)
+	events.Register("status-feed", event.DeriverFunc(func(context.Context, event.Event) bool {
+		f.Publish(tracker.SyncStatus())
+		return false
+	}), event.WithExecPriority(event.Low))
+	return f
 }
 
 // eventSystem is how the parts of upstream's driver talk to each other.

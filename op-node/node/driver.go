@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/node/api"
+	"github.com/lightcl/op-node/op-node/rollup/feed"
 )
 
 // rollupDriver is what the node needs of the driver, whichever mode it is in. Inputs (payloads, L1 blocks) may come before Start and
@@ -49,6 +50,8 @@ type rollupStack struct {
 	driver rollupDriver
 	// safeHeads answers which L2 block was safe at which L1 block, or says that nobody keeps that.
 	safeHeads api.SafeHeads
+	// feed has the status for those who wait for another one.
+	feed *feed.Feed
 	// apis are RPC namespaces that only this mode serves, and that only read.
 	apis []rpc.API
 	// control are those that change something.

@@ -52,6 +52,7 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 		MaxLag:         follow.MaxLag,
 		ELSync:         n.cfg.Sync.Mode == sync.ELSync,
 		EngineTimeout:  n.cfg.L2.CallTimeout,
+		MaxWaiters:     n.cfg.RPC.FollowMaxWaiters,
 	}
 	d, err := driver.New(cfg, deps)
 	if err != nil {
@@ -66,6 +67,7 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	}
 	return &rollupStack{
 		driver:    d,
+		feed:      d.Feed(),
 		safeHeads: d.NewHistory(records),
 		apis:      apis,
 		control:   control,

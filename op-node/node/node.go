@@ -139,6 +139,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.openRPC(); err != nil {
 		return fmt.Errorf("failed to init the RPC server: %w", err)
 	}
+	n.cleanups.addFunc("waiting clients", n.stack.feed.Stop) // who are answered before the RPC ends
 	return ctx.Err()
 }
 

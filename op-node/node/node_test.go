@@ -275,6 +275,7 @@ func TestMethodsEqualUpstream(t *testing.T) {
 			require.Equal(t, !gated, exists(t, bareURL, fact.Method, len(fact.Params)), fact.Method)
 		}
 		require.Equal(t, sources != nil, exists(t, bareURL, "follow_status", 0), "ours, of follow mode alone")
+		require.True(t, exists(t, bareURL, "follow_statusAfter", 2), "ours, of both modes (spec W1)")
 	}
 
 	var fields map[string]map[string]any

@@ -114,6 +114,7 @@ func (n *Node) namespaces() (reading, control []rpc.API) {
 	reading = []rpc.API{
 		{Namespace: "optimism", Service: api.NewOptimism(chain, n.cfg.Chain.DependencySet, driver, n.engine, safeHeads)},
 		{Namespace: "superroot", Service: api.NewSuperroot(chain, driver, n.engine, safeHeads)},
+		{Namespace: "follow", Service: api.NewWaiting(n.stack.feed)},
 	}
 	reading = append(reading, n.stack.apis...)
 	control = n.stack.control

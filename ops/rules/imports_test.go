@@ -49,7 +49,7 @@ var rules = []rule{
 	},
 	{
 		of: []string{"op-node/rollup/driver/..."}, among: our,
-		only:    []string{"op-node/rollup/driver/...", "op-node/rollup/engine", "op-node/rollup/follow", "op-node/rollup/poll", "op-service/..."},
+		only:    []string{"op-node/rollup/driver/...", "op-node/rollup/engine", "op-node/rollup/feed", "op-node/rollup/follow", "op-node/rollup/poll", "op-service/..."},
 		because: "the driver joins sources, L1 view and controller; the node around it is not its business",
 	},
 	{

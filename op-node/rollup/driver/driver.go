@@ -27,6 +27,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
+	"github.com/lightcl/op-node/op-node/rollup/feed"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/l1chain"
 )
@@ -52,6 +53,8 @@ type Config struct {
 	ELSync bool
 	// EngineTimeout bounds each call of the engine.
 	EngineTimeout time.Duration
+	// MaxWaiters is how many clients may wait for a change of the status.
+	MaxWaiters int
 }
 
 // coldStart is how long an engine that waits for a sync target is left to gossip.
@@ -71,6 +74,7 @@ type l1View interface {
 // Metrics is what the driver and its engine controller count.
 type Metrics interface {
 	engine.Metrics
+	feed.Metrics
 	RecordL1Ref(name string, ref eth.L1BlockRef)
 	RecordL2Ref(name string, ref eth.L2BlockRef)
 	SetDerivationIdle(idle bool)
@@ -114,6 +118,7 @@ type Driver struct {
 	policy  follow.Policy
 	engine  upstream.ExecEngine
 	own     *ownChain
+	feed    *feed.Feed
 	l1      l1View
 	metrics Metrics
 	clock   clock.Clock
@@ -167,12 +172,13 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		reports: make(chan report),
 		again:   make(chan struct{}, 1),
 	}
+	d.feed = feed.New(d.id, cfg.MaxWaiters, deps.Clock, deps.Metrics)
 	role, produce := d.production(deps.Production)
 	controller, err := engine.New(engine.Config{
 		Rollup: cfg.Rollup, ELSync: cfg.ELSync, PollPeriod: cfg.PollInterval,
 		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
 	}, engine.Deps{
-		Engine: deps.Engine, L1: origins{deps.L1}, Observer: &gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain},
+		Engine: deps.Engine, L1: origins{deps.L1}, Observer: observers{&gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain}, publisher{d}},
 		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log, Role: role,
 	})
 	if err != nil {
@@ -265,6 +271,9 @@ func (d *Driver) Start() (err error) {
 	})
 	return err
 }
+
+// Feed is where clients wait for a change of the status.
+func (d *Driver) Feed() *feed.Feed { return d.feed }
 
 // Blocks is for building blocks by hand, on the unsafe head.
 func (d *Driver) Blocks() interface {

@@ -459,6 +459,8 @@ func (*counters) RecordSourceHeads(string, follow.Status)              {}
 func (*counters) RecordFollowed(string)                                {}
 func (*counters) RecordDisagreement()                                  {}
 func (*counters) RecordFollowState(bool, uint64, time.Duration, int64) {}
+func (*counters) RecordWaiters(int)                                    {}
+func (*counters) RecordWait(string)                                    {}
 
 // sequencerState remembers what production was last told to do.
 type sequencerState struct {

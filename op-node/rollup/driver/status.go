@@ -31,6 +31,22 @@ func (d *Driver) status(snap *engine.Snapshot) *eth.SyncStatus {
 	}
 }
 
+// observers are told of each snapshot, one after another.
+type observers []interface{ OnSnapshot(snap *engine.Snapshot) }
+
+// OnSnapshot passes a snapshot on.
+func (o observers) OnSnapshot(snap *engine.Snapshot) {
+	for _, observer := range o {
+		observer.OnSnapshot(snap)
+	}
+}
+
+// publisher has each snapshot served to those who wait for it (spec W5).
+type publisher struct{ d *Driver }
+
+// OnSnapshot publishes a snapshot.
+func (p publisher) OnSnapshot(snap *engine.Snapshot) { p.d.feed.Publish(p.d.status(snap)) }
+
 // BlockRefWithStatus returns an own canonical block with a status that fits it: the heads did not change while it was
 // looked up, unless they change with every try. The status is there also when the look-up fails.
 func (d *Driver) BlockRefWithStatus(ctx context.Context, number uint64) (eth.L2BlockRef, *eth.SyncStatus, error) {

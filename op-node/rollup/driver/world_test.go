@@ -285,3 +285,5 @@ func (*counts) RecordPoll(string, time.Duration, bool)                 {}
 func (*counts) RecordSourceHeads(string, follow.Status)                {}
 func (*counts) RecordFollowed(string)                                  {}
 func (*counts) RecordFollowState(bool, uint64, time.Duration, int64)   {}
+func (*counts) RecordWaiters(int)                                      {}
+func (*counts) RecordWait(string)                                      {}

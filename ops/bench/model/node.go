@@ -188,3 +188,5 @@ func (noMetrics) RecordSourceHeads(string, follow.Status)                {}
 func (noMetrics) RecordFollowed(string)                                  {}
 func (noMetrics) RecordDisagreement()                                    {}
 func (noMetrics) RecordFollowState(bool, uint64, time.Duration, int64)   {}
+func (noMetrics) RecordWaiters(int)                                      {}
+func (noMetrics) RecordWait(string)                                      {}

@@ -77,12 +77,18 @@ func (d *Driver) showState() {
 		candidates: slices.Clone(d.court.candidates), followed: d.court.followed,
 		conflicts: d.court.conflicts, reason: d.court.reason,
 	})
+	d.feed.SetPath(d.path())
 	snap := d.controller.Snapshot()
 	fresh := d.fresh(snap)
 	d.metrics.SetDerivationIdle(fresh)
 	blocks := d.lag(snap)
 	d.metrics.RecordFollowState(fresh, blocks, time.Duration(blocks*d.chain.BlockTime)*time.Second,
 		age(d.clock.Now(), snap.PendingSince))
+}
+
+// path are the ids of all nodes that the labels come through, the own first.
+func (d *Driver) path() []string {
+	return pathThrough(d.id, d.shown.Load().supporters(d.policy.Quorum))
 }
 
 // fresh tells whether a target was applied, or found applied already, within three polls.
@@ -133,7 +139,7 @@ func describe(r follow.Reason) string { return r.Code() + ": " + r.Text() }
 func (d *Driver) State() State {
 	snap, shown, now := d.controller.Snapshot(), d.shown.Load(), d.clock.Now()
 	s := State{
-		ID: d.id, Path: pathThrough(d.id, shown.supporters(d.policy.Quorum)), Quorum: d.policy.Quorum, Phase: snap.Phase.String(),
+		ID: d.id, Path: d.path(), Quorum: d.policy.Quorum, Phase: snap.Phase.String(),
 		Applied: AppliedState{
 			LocalSafe: snap.Heads.LocalSafe.ID(), Safe: snap.Heads.Safe.ID(), Finalized: snap.Heads.Finalized.ID(),
 			CurrentL1: snap.CurrentL1.ID(), Reason: snap.Outcome.Reason.Code(), Case: snap.Outcome.Case.String(),

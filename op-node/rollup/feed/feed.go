@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ func (a *Answer) MarshalJSON() ([]byte, error) { return a.encoded() }
 // TooManyError answers a client that would be one too many (spec W4).
 type TooManyError struct{ Limit int }
 
+// Error implements error.
 func (e *TooManyError) Error() string {
 	return fmt.Sprintf("too many clients wait (limit %d), poll optimism_syncStatus instead", e.Limit)
 }
@@ -115,7 +117,9 @@ func (f *Feed) Publish(status *eth.SyncStatus) {
 func (f *Feed) SetPath(path []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answer = f.compose(f.answer.Version, f.answer.Status, path)
+	if !slices.Equal(path, f.answer.Path) {
+		f.answer = f.compose(f.answer.Version, f.answer.Status, path)
+	}
 }
 
 // Wait returns the newest status once its version is another than the given one, or after the wait, which is at most MaxWait. It

@@ -22,6 +22,7 @@ import (
 func archive(t *testing.T, prepare func(w *world) []*fake, story func(t *testing.T, w *world, h *History, list []*fake)) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.finality = 1000 // nothing of L1 is final until a story says so
 		list := prepare(w)
 		var asSources []Source
 		var records []Record

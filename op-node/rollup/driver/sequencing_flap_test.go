@@ -69,14 +69,14 @@ func TestStopAnswersInTime(t *testing.T) {
 		"as usual": func(*stage) {},
 		"after a divergence": func(s *stage) {
 			other := s.replace(s.own(20), 20, "replaced")
-			s.give(other)
+			require.NoError(s.t, s.el.Give(other...))
 			s.source.says(other[19].Ref, s.own(3).Ref)
 			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},
 		"a divergence that leaves no origin to build with": func(s *stage) {
 			s.l1.set(func(l *l1Endpoint) { l.stalled = true })
 			other := s.replace(s.own(20), 20, "replaced")
-			s.give(other)
+			require.NoError(s.t, s.el.Give(other...))
 			s.source.says(other[19].Ref, s.own(3).Ref)
 			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},

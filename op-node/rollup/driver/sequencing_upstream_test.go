@@ -67,7 +67,7 @@ func (s *stage) bootUpstream() {
 	})
 	cfg := &upstreamdriver.Config{SequencerEnabled: true, SequencerConfDepth: s.production.L1Confs, Finalizer: &finality.Config{}}
 	d := upstreamdriver.NewDriver(system, exec, cfg, s.chain.RollupConfig(), s.chain.L1ChainConfig(), nil,
-		s.connect(), s.l1, upstreamSource{s.l1, s.source}, nil, s.net, logger, upstreamMetrics{counters: s.counts}, s.state,
+		s.el.Connect(), s.l1, upstreamSource{s.l1, s.source}, nil, s.net, logger, upstreamMetrics{counters: s.counts}, s.state,
 		safedb.Disabled, &rollupsync.Config{SyncMode: rollupsync.CLSync, L2FollowSourceEndpoint: "source", NeedInitialResetEngine: true},
 		s.leader, altda.Disabled, nil)
 	system.Register("l1-heads", event.DeriverFunc(func(ctx context.Context, ev event.Event) bool {
@@ -136,16 +136,15 @@ type divergence struct {
 // to fetch them.
 func runDivergence(t *testing.T, boot func(s *stage), fetch bool) (result divergence) {
 	perform(t, func(s *stage) {
-		peers := modelel.NewNetwork()
 		if fetch {
-			s.reopen(modelel.WithNetwork(peers), modelel.SyncAfterTime(3*time.Second, time.Now))
+			s.reopen(modelel.SyncAfterTime(3*time.Second, time.Now))
 		}
 		boot(s)
 		target := s.diverge()
 		if fetch {
-			peers.Publish(target...)
+			s.peers.Publish(target...)
 		} else {
-			s.give(target)
+			require.NoError(t, s.el.Give(target...))
 		}
 		tip := target[len(target)-1].Ref
 		polls, begin := s.source.count(), time.Now()

@@ -20,7 +20,6 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/event"
-	upstreamsources "github.com/ethereum-optimism/optimism/op-service/sources"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -35,8 +34,9 @@ import (
 type stage struct {
 	t      testing.TB
 	chain  *modelel.Chain
-	el     *modelel.EL
-	engine *modelel.Faulty
+	el     *testutil.Engine
+	engine *modelel.Faulty // the line to it
+	peers  *modelel.Network
 	// watched is what the controller is given for the node's client of the engine.
 	watched func(client modelel.Engine) modelel.Engine
 	l1      *l1Endpoint
@@ -81,7 +81,7 @@ func perform(t *testing.T, story func(s *stage)) {
 }
 
 func newStage(t testing.TB, opts ...modelel.Option) *stage {
-	s := &stage{t: t, chain: modelel.NewChain(), start: time.Now(), net: new(publications),
+	s := &stage{t: t, chain: modelel.NewChain(), peers: modelel.NewNetwork(), start: time.Now(), net: new(publications),
 		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState),
 		log: testlog.Logger(t, slog.LevelError+1), watched: func(client modelel.Engine) modelel.Engine { return client }}
 	s.reopen(opts...)
@@ -93,13 +93,8 @@ func newStage(t testing.TB, opts ...modelel.Option) *stage {
 
 // reopen replaces the engine by an empty one.
 func (s *stage) reopen(opts ...modelel.Option) {
-	s.el = s.chain.NewEL(opts...)
-	s.engine = modelel.NewFaulty(s.el)
-}
-
-// connect makes the node's client of the engine, which all of the node shares.
-func (s *stage) connect() *upstreamsources.EngineClient {
-	return testutil.NewClient(s.chain.RollupConfig(), s.engine, s.el)
+	s.el = testutil.NewEngine(s.chain, s.peers, opts...)
+	s.engine = s.el.Line
 }
 
 // boot starts our light sequencer, and L1.
@@ -108,7 +103,7 @@ func (s *stage) boot() *driver.Driver {
 	require.NoError(s.t, err)
 	events := newEvents(s.t)
 	p := s.production
-	client := s.connect()
+	client := s.el.Connect()
 	p.L1Chain, p.L1, p.L2 = s.chain.L1ChainConfig(), s.l1, client
 	p.Network, p.Conductor, p.State, p.Metrics = s.net, s.leader, s.state, s.counts
 	p.Events, p.Drain = events.Sys, slowDrain{events.exec, s.eventDelay}
@@ -213,17 +208,6 @@ func (s *stage) replace(shared modelel.Block, blocks int, salt string) []modelel
 		origins = append(origins, s.l1.branch.Block(origin))
 	}
 	return s.chain.Extend(shared, salt, origins...)
-}
-
-// give puts blocks into the engine's database, off its chain.
-func (s *stage) give(blocks []modelel.Block) {
-	s.t.Helper()
-	for _, b := range blocks {
-		envelope := b.Envelope
-		status, err := s.el.NewPayload(context.Background(), envelope.ExecutionPayload, envelope.ParentBeaconBlockRoot)
-		require.NoError(s.t, err)
-		require.Equal(s.t, eth.ExecutionValid, status.Status)
-	}
 }
 
 // events is an event system that somebody listens to for critical errors.

@@ -18,8 +18,8 @@ type telling struct {
 	quick bool
 }
 
-// tell shows what a command caused.
-func (s *story) tell() string {
+// Tell implements testutil.Story.
+func (s *story) Tell() string {
 	s.mu.Lock()
 	events := slices.Clone(s.events)
 	s.mu.Unlock()

@@ -3,24 +3,18 @@ package driver_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/cockroachdb/datadriven"
-	"github.com/stretchr/testify/require"
 
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
-// TestSequencerTranscripts plays the stories of testdata, one file each, and compares what happened with what is written
-// there. With the flag -rewrite it writes what happened. After every command the invariants are checked.
+// TestSequencerTranscripts plays the stories of testdata. After every command the invariants are checked.
 //
 // The sequencer makes a block every 2 s, L1 one every 12 s, and the source is polled every 4 s. Blocks are called 15; one
 // that the sequencer made after another one of that number is 15', and 15b belongs to fork b. The commands:
@@ -36,9 +30,7 @@ import (
 //	source down | silent | heal
 //	l2 fork b at=14 blocks=10         another version of the own blocks above 14, with the same L1 origins
 //	engine-has 15b..24b               the engine has blocks off its chain
-//	peers have 15b..24b               its peers have blocks
-//	el fault drop [times=3] [on=FCU]  the faults of modelel.ParseFault; without times for good
-//	el restart | sync | heal | rewind 30 | labels
+//	el … | peers …                    see testutil.Engine
 //	gossip 30..41                     unsafe payloads arrive
 //	admin start 41 | start conductor | stop | override
 //	conductor lost | leads | down | up | slow=3s
@@ -46,39 +38,19 @@ import (
 //	                                  time that chance has a part in
 //	status
 func TestSequencerTranscripts(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newTale(t)
-				datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-					s.begin()
-					if err := s.perform(d); err != nil {
-						d.Fatalf(t, "%v", err)
-					}
-					synctest.Wait()
-					s.check()
-					return s.tell()
-				})
-			})
-		})
-	}
+	testutil.PlayTranscripts(t, nil, func(t testing.TB) testutil.Story { return newTale(t) })
 }
 
-func (s *story) begin() {
+// Begin implements testutil.Story.
+func (s *story) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.began, s.events = time.Now(), nil
 }
 
-// perform carries out a command.
-func (s *story) perform(d *datadriven.TestData) error {
-	first := ""
-	if len(d.CmdArgs) > 0 {
-		first = d.CmdArgs[0].Key
-	}
+// Perform implements testutil.Story.
+func (s *story) Perform(d testutil.Command) error {
+	first := d.Word(0)
 	switch d.Cmd {
 	case "engine":
 		return s.engineCommand(d)
@@ -95,18 +67,18 @@ func (s *story) perform(d *datadriven.TestData) error {
 		return s.sourceCommand(first, d)
 	case "l2":
 		return s.l2Command(d)
-	case "engine-has", "peers":
-		blocks, err := s.list(d.CmdArgs[len(d.CmdArgs)-1].Key)
+	case "engine-has":
+		blocks, err := s.list(first)
 		if err != nil {
 			return err
 		}
-		if d.Cmd == "peers" {
-			s.peers.Publish(blocks...)
-		} else {
-			s.give(blocks)
+		return s.el.Give(blocks...)
+	case "el", "peers":
+		told, err := s.el.Perform(d, s.find)
+		if told != "" {
+			s.note(rankStory, "%s", told)
 		}
-	case "el":
-		return s.elCommand(first, d)
+		return err
 	case "gossip":
 		blocks, err := s.list(first)
 		for _, b := range blocks {
@@ -121,7 +93,7 @@ func (s *story) perform(d *datadriven.TestData) error {
 		duration, err := time.ParseDuration(first)
 		s.wait(duration)
 		if d.HasArg("quietly") {
-			s.begin()
+			s.Begin()
 		}
 		return err
 	case "status":
@@ -135,43 +107,29 @@ func (s *story) perform(d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) engineCommand(d *datadriven.TestData) error {
+func (s *story) engineCommand(d testutil.Command) error {
 	var opts []modelel.Option
-	if fetch, ok := value(d, "fetch"); ok {
+	if fetch, ok := d.Value("fetch"); ok {
 		duration, err := time.ParseDuration(fetch)
 		if err != nil {
 			return err
 		}
 		opts = append(opts, modelel.SyncAfterTime(duration, time.Now))
 	}
-	s.open(opts...)
-	name, ok := value(d, "el")
-	if !ok {
-		return nil
-	}
-	blocks, err := s.list("1.." + name)
-	if err != nil {
+	s.reopen(opts...)
+	if err := s.el.Start(d, s.find); err != nil {
 		return err
 	}
-	s.el.Load(blocks...)
-	var labels [2]common.Hash
-	for i, key := range []string{"safe", "finalized"} {
-		name, _ := value(d, key)
-		b, err := s.find(name)
-		if err != nil {
-			return err
-		}
-		labels[i] = b.Hash()
+	if latest := s.el.Heads().Latest; latest.Number > 0 {
+		s.wait(time.Until(time.Unix(int64(latest.Time)+1, 0)))
 	}
-	s.el.SetLabels(labels[0], labels[1])
-	s.wait(time.Until(time.Unix(int64(blocks[len(blocks)-1].Ref.Time)+1, 0)))
 	return nil
 }
 
-func (s *story) startCommand(d *datadriven.TestData) error {
+func (s *story) startCommand(d testutil.Command) error {
 	s.config.ELSync = d.HasArg("el-sync")
 	s.production.Stopped = d.HasArg("stopped")
-	if quorum, ok := value(d, "quorum"); ok {
+	if quorum, ok := d.Value("quorum"); ok {
 		n, err := strconv.Atoi(quorum)
 		if err != nil {
 			return err
@@ -195,11 +153,11 @@ func (s *story) embark() {
 	s.wait(aside)
 }
 
-func (s *story) l1Command(first string, d *datadriven.TestData) error {
+func (s *story) l1Command(first string, d testutil.Command) error {
 	l1 := s.l1
 	switch first {
 	case "fork":
-		at, _ := value(d, "at")
+		at, _ := d.Value("at")
 		last, err := s.chain.FindL1(at)
 		if err != nil {
 			return err
@@ -223,7 +181,7 @@ func (s *story) l1Command(first string, d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) sourceCommand(first string, d *datadriven.TestData) error {
+func (s *story) sourceCommand(first string, d testutil.Command) error {
 	switch first {
 	case "down", "silent", "heal":
 		s.source.set(func(a *sourceActor) { a.down, a.stalled = first == "down", first == "silent" })
@@ -246,7 +204,7 @@ func (s *story) sourceCommand(first string, d *datadriven.TestData) error {
 	}
 	s.source.says(localSafe, heads["finalized"])
 	s.source.set(func(a *sourceActor) { a.say.Safe = heads["safe"] })
-	if name, ok := value(d, "current-l1"); ok {
+	if name, ok := d.Value("current-l1"); ok {
 		b, err := s.chain.FindL1(name)
 		if err != nil {
 			return err
@@ -259,16 +217,16 @@ func (s *story) sourceCommand(first string, d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) l2Command(d *datadriven.TestData) error {
+func (s *story) l2Command(d testutil.Command) error {
 	if len(d.CmdArgs) != 4 || d.CmdArgs[0].Key != "fork" {
 		return fmt.Errorf("l2 fork b at=14 blocks=10")
 	}
-	at, _ := value(d, "at")
+	at, _ := d.Value("at")
 	last, err := s.find(at)
 	if err != nil {
 		return err
 	}
-	count, _ := value(d, "blocks")
+	count, _ := d.Value("blocks")
 	n, err := strconv.Atoi(count)
 	if err != nil {
 		return err
@@ -281,50 +239,8 @@ func (s *story) l2Command(d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) elCommand(first string, d *datadriven.TestData) error {
-	switch first {
-	case "restart":
-		s.el.Restart()
-	case "sync":
-		s.note(rankStory, "reached: %t", s.el.CompleteSync())
-	case "heal":
-		s.engine.Heal()
-	case "labels":
-		s.note(rankStory, "%s", s.el)
-	case "rewind":
-		number, err := strconv.ParseUint(d.CmdArgs[1].Key, 10, 64)
-		if err != nil {
-			return err
-		}
-		s.el.Rewind(number)
-	case "fault":
-		return s.addFault(d)
-	default:
-		return fmt.Errorf("unknown command el %s", first)
-	}
-	return nil
-}
-
-func (s *story) addFault(d *datadriven.TestData) error {
-	fault, err := modelel.ParseFault(d.CmdArgs[1].Key)
-	if err != nil {
-		return err
-	}
-	var methods []modelel.Method
-	if on, ok := value(d, "on"); ok {
-		methods = append(methods, modelel.Method(on))
-	}
-	if times, ok := value(d, "times"); ok {
-		n, err := strconv.Atoi(times)
-		s.engine.Next(n, fault, methods...)
-		return err
-	}
-	s.engine.Always(fault, methods...)
-	return nil
-}
-
 // adminCommand calls the admin API as an operator or a conductor does.
-func (s *story) adminCommand(first string, d *datadriven.TestData) error {
+func (s *story) adminCommand(first string, d testutil.Command) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var err error
@@ -360,7 +276,7 @@ func (s *story) adminCommand(first string, d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) conductorCommand(first string, d *datadriven.TestData) error {
+func (s *story) conductorCommand(first string, d testutil.Command) error {
 	if s.raft == nil {
 		return fmt.Errorf("there is no conductor")
 	}
@@ -379,34 +295,5 @@ func (s *story) conductorCommand(first string, d *datadriven.TestData) error {
 	return nil
 }
 
-// value is the value of an argument of the form key=value.
-func value(d *datadriven.TestData, key string) (string, bool) {
-	arg, ok := d.Arg(key)
-	if !ok || len(arg.Vals) != 1 {
-		return "", false
-	}
-	return arg.Vals[0], true
-}
-
 // list are the blocks of a range such as 15b..24b, or one block.
-func (s *story) list(names string) (blocks []modelel.Block, err error) {
-	from, to, isRange := strings.Cut(names, "..")
-	if !isRange {
-		to = from
-	}
-	numbers := make([]uint64, 2)
-	suffix := strings.TrimLeft(to, "0123456789")
-	for i, name := range []string{from, to} {
-		if numbers[i], err = strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 64); err != nil {
-			return nil, err
-		}
-	}
-	for n := numbers[0]; n <= numbers[1]; n++ {
-		b, err := s.find(fmt.Sprint(n) + suffix)
-		if err != nil {
-			return nil, err
-		}
-		blocks = append(blocks, b)
-	}
-	return blocks, nil
-}
+func (s *story) list(names string) ([]modelel.Block, error) { return testutil.Range(s.find, names) }

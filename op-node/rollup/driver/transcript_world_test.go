@@ -39,7 +39,6 @@ type story struct {
 	*stage
 	driver *driver.Driver
 	raft   *raft
-	peers  *modelel.Network
 
 	mu sync.Mutex
 	// blocks and named are all blocks that were heard of, mine those that the sequencer made.
@@ -78,26 +77,20 @@ type happening struct {
 }
 
 func newTale(t testing.TB) *story {
-	s := &story{stage: newStage(t), peers: modelel.NewNetwork(), blocks: make(map[common.Hash]modelel.Block),
+	s := &story{stage: newStage(t), blocks: make(map[common.Hash]modelel.Block),
 		named: make(map[string]modelel.Block), mine: make(map[common.Hash]bool), told: make(map[string]string)}
 	s.l1.delay, s.source.delay, s.eventDelay = l1Delay, sourceDelay, eventDelay
 	s.log = log.NewLogger(&storyLog{story: s})
 	s.counts.onReorg, s.counts.onTask, s.counts.onHead = s.onReorg, s.onTask, s.onHead
 	s.forget()
 	s.began = time.Now()
-	s.open()
-	s.learn(s.chain.Genesis())
-	return s
-}
-
-// open gives the node another engine.
-func (s *story) open(opts ...modelel.Option) {
-	s.reopen(append([]modelel.Option{modelel.WithNetwork(s.peers)}, opts...)...)
 	s.watched = func(client modelel.Engine) modelel.Engine {
 		line := modelel.NewFaulty(client)
 		line.Always(modelel.Delay(clock.SystemClock, engineDelay))
 		return &witness{Engine: line, story: s}
 	}
+	s.learn(s.chain.Genesis())
+	return s
 }
 
 // learn remembers a block. It gets a name unless it has one: its number, with a dash for each block of that name that
@@ -419,8 +412,8 @@ func (s *story) ref(hash common.Hash) eth.L2BlockRef {
 	return s.blocks[hash].Ref
 }
 
-// check looks at what has to hold after every command.
-func (s *story) check() {
+// Check implements testutil.Story.
+func (s *story) Check() {
 	if s.node == nil {
 		return
 	}
@@ -440,7 +433,7 @@ func (s *story) check() {
 		s.breach("production is %t, and a restart would find %t", active, s.state.says())
 	}
 	for _, what := range s.broken {
-		s.t.Errorf("%s\n%s", what, s.tell())
+		s.t.Errorf("%s\n%s", what, s.Tell())
 	}
 	s.broken = nil
 }

@@ -32,16 +32,18 @@ type world struct {
 	driver  *Driver
 	metrics *counts
 	start   time.Time
+	// finality is how many blocks L1 finality is behind.
+	finality uint64
 
 	// lowest is checked by watch: no label may fall below it.
 	seen follow.Labels
 }
 
-// l1FinalityLag is how many blocks L1 finality is behind.
+// l1FinalityLag is how many blocks L1 finality is behind, as a rule.
 const l1FinalityLag = 4
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now()}
+	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now(), finality: l1FinalityLag}
 	w.el = w.chain.NewEL()
 	return w
 }
@@ -77,7 +79,7 @@ func (w *world) beat(ctx context.Context) {
 	for {
 		l1, l2 := w.l1Head(), w.l2Head()
 		w.driver.OnL1Head(ctx, w.chain.L1().Block(l1).Ref)
-		w.driver.OnL1Finalized(ctx, w.chain.L1().Block(l1-min(l1, l1FinalityLag)).Ref)
+		w.driver.OnL1Finalized(ctx, w.chain.L1().Block(l1-min(l1, w.finality)).Ref)
 		if l2 > 0 {
 			w.driver.OnUnsafeL2Payload(ctx, w.chain.Block(l2).Envelope)
 		}

@@ -2,27 +2,19 @@ package engine
 
 import (
 	"fmt"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
-	"github.com/stretchr/testify/require"
 
-	"github.com/ethereum/go-ethereum/common"
-
-	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
-// TestTranscripts plays the stories of testdata, one file each, and compares what happened with what is written there.
-// With the flag -rewrite it writes what happened. After every command the invariants are checked.
+// TestTranscripts plays the stories of testdata. After every command the invariants are checked.
 //
 // Blocks are called 15, or 15b on fork b; L1 blocks L3, or L3b. The commands:
 //
@@ -30,7 +22,6 @@ import (
 //	    a follower starts, on an engine that is empty or has blocks; snap: the engine has to snap sync first
 //	l1 head=L5 | fork b at=L3 head=L6b | down | up
 //	l2 fork b at=14 [l1=b]            another version of L2, its origins from another version of L1 if given
-//	peers have 1..90 | lack 7         what the engine can fetch
 //	gossip 1..5 9                     unsafe payloads arrive
 //	source local-safe=80 safe=60 finalized=40 current-l1=L10
 //	    the source is polled; what is left out is as before. 80#79 is the number of one block with the hash of another,
@@ -38,51 +29,19 @@ import (
 //	poll                              the source is polled, unchanged
 //	wait 2s [polling]                 time passes
 //	flood 1..900 local-safe=80 …      all these payloads and then a status at once
-//	el restart | rewind 30 | sync | mark-invalid 7 | labels
-//	el fault drop [times=3] [on=FCU]  the faults of modelel.ParseFault; without times for good
-//	el slow 10ms                      each call takes a while
-//	el hides-up-to 50                 older canonical blocks are not found by number
-//	el heal                           no more faults
+//	el … | peers …                    see testutil.Engine
 //	restart                           the follower's process dies and starts again
 //	status
 func TestTranscripts(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				if defect, open := openStories[filepath.Base(path)]; open {
-					testutil.Open(t, defect, func(t testing.TB) { playStory(t, path) })
-				} else {
-					playStory(t, path)
-				}
-			})
-		})
-	}
+	testutil.PlayTranscripts(t, nil, func(t testing.TB) testutil.Story { return newStory(t) })
 }
 
-// openStories are the transcripts that a defect spoils, and its name.
-var openStories = map[string]string{}
+// Begin implements testutil.Story.
+func (s *story) Begin() { s.began, s.events = time.Now(), nil }
 
-func playStory(t testing.TB, path string) {
-	s := newStory(t)
-	datadriven.RunTestAny(t, path, func(t testing.TB, d *datadriven.TestData) string {
-		s.began, s.events = time.Now(), nil
-		if err := s.perform(d); err != nil {
-			t.Fatalf("%s: %v", d.Pos, err)
-		}
-		s.check()
-		return s.tell()
-	})
-}
-
-// perform carries out a command.
-func (s *story) perform(d *datadriven.TestData) error {
-	first := ""
-	if len(d.CmdArgs) > 0 {
-		first = d.CmdArgs[0].Key
-	}
+// Perform implements testutil.Story.
+func (s *story) Perform(d testutil.Command) error {
+	first := d.Word(0)
 	if s.controller == nil && (d.Cmd == "gossip" || d.Cmd == "source" || d.Cmd == "poll" || d.Cmd == "wait") {
 		return fmt.Errorf("%s before start", d.Cmd)
 	}
@@ -96,8 +55,8 @@ func (s *story) perform(d *datadriven.TestData) error {
 		return s.l1Command(first, d)
 	case "l2":
 		return s.l2Command(d)
-	case "peers":
-		return s.peersCommand(first, d)
+	case "peers", "el":
+		return s.elCommand(first, d)
 	case "gossip":
 		return s.gossip(d)
 	case "source":
@@ -119,8 +78,6 @@ func (s *story) perform(d *datadriven.TestData) error {
 			period = s.cfg.PollPeriod
 		}
 		s.wait(duration, period)
-	case "el":
-		return s.elCommand(first, d)
 	case "status":
 		s.note("%s", s.heads())
 		s.note("phase=%s pending=%s reason=%s", s.seen.Phase, s.name(s.seen.Pending.Hash), s.seen.Outcome.Reason)
@@ -130,59 +87,44 @@ func (s *story) perform(d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) start(d *datadriven.TestData) error {
+func (s *story) start(d testutil.Command) error {
 	var opts []modelel.Option
 	if d.HasArg("snap") {
 		opts = append(opts, modelel.SnapSync())
 	}
 	s.engine(opts...)
 	s.cfg.ELSync = d.HasArg("el-sync")
-	if name, ok := value(d, "el"); ok {
-		blocks, err := s.blocks("1.." + name)
-		if err != nil {
-			return err
-		}
-		s.el.Load(blocks...)
+	if err := s.el.Start(d, s.chain.Find); err != nil {
+		return err
 	}
-	var labels [2]common.Hash
-	for i, key := range []string{"safe", "finalized"} {
-		if name, ok := value(d, key); ok {
-			b, err := s.chain.Find(name)
-			if err != nil {
-				return err
-			}
-			labels[i] = b.Hash()
-		}
-	}
-	s.el.SetLabels(labels[0], labels[1])
 	s.boot()
 	s.run()
 	return nil
 }
 
-func (s *story) l1Command(first string, d *datadriven.TestData) error {
+func (s *story) l1Command(first string, d testutil.Command) error {
 	switch first {
 	case "down", "up":
 		s.l1.down = first == "down"
 	case "fork":
-		at, _ := value(d, "at")
+		at, _ := d.Value("at")
 		last, err := s.chain.FindL1(at)
 		if err != nil {
 			return err
 		}
-		base, err := s.l1Branch(strings.TrimLeft(at, "L0123456789"))
+		base, err := s.chain.L1Branch(modelel.Fork(at))
 		if err != nil {
 			return err
 		}
-		s.l1Forks[d.CmdArgs[1].Key] = base.Fork(d.CmdArgs[1].Key, last.Ref.Number)
+		base.Fork(d.Word(1), last.Ref.Number)
 	}
-	if name, ok := value(d, "head"); ok {
+	if name, ok := d.Value("head"); ok {
 		head, err := s.chain.FindL1(name)
 		if err != nil {
 			return err
 		}
 		s.l1.head = head.Ref.Number
-		if s.l1.branch, err = s.l1Branch(strings.TrimLeft(name, "L0123456789")); err != nil {
+		if s.l1.branch, err = s.chain.L1Branch(modelel.Fork(name)); err != nil {
 			return err
 		}
 	}
@@ -192,45 +134,32 @@ func (s *story) l1Command(first string, d *datadriven.TestData) error {
 	return nil
 }
 
-func (s *story) l2Command(d *datadriven.TestData) error {
+func (s *story) l2Command(d testutil.Command) error {
 	if len(d.CmdArgs) < 3 || d.CmdArgs[0].Key != "fork" {
 		return fmt.Errorf("l2 fork b at=14")
 	}
-	at, _ := value(d, "at")
+	at, _ := d.Value("at")
 	last, err := s.chain.Find(at)
 	if err != nil {
 		return err
 	}
-	base := s.forks[strings.TrimLeft(at, "0123456789")]
+	base, err := s.chain.Branch(modelel.Fork(at))
+	if err != nil {
+		return err
+	}
 	l1 := base.L1()
-	if name, ok := value(d, "l1"); ok {
-		if l1, err = s.l1Branch(name); err != nil {
+	if name, ok := d.Value("l1"); ok {
+		if l1, err = s.chain.L1Branch(name); err != nil {
 			return err
 		}
 	}
-	name := d.CmdArgs[1].Key
-	s.forks[name] = base.ForkOn(l1, name, last.Ref.Number)
+	base.ForkOn(l1, d.Word(1), last.Ref.Number)
 	return nil
 }
 
-func (s *story) peersCommand(first string, d *datadriven.TestData) error {
-	for _, arg := range d.CmdArgs[1:] {
-		blocks, err := s.blocks(arg.Key)
-		if err != nil {
-			return err
-		}
-		if first == "have" {
-			s.net.Publish(blocks...)
-		} else {
-			s.net.Withdraw(blocks...)
-		}
-	}
-	return nil
-}
-
-func (s *story) gossip(d *datadriven.TestData) error {
-	for _, arg := range d.CmdArgs {
-		blocks, err := s.blocks(arg.Key)
+func (s *story) gossip(d testutil.Command) error {
+	for _, names := range d.Words(0) {
+		blocks, err := s.blocks(names)
 		if err != nil {
 			return err
 		}
@@ -245,7 +174,7 @@ func (s *story) gossip(d *datadriven.TestData) error {
 }
 
 // flood hands in payloads faster than the engine takes them, and then a target.
-func (s *story) flood(names string, d *datadriven.TestData) error {
+func (s *story) flood(names string, d testutil.Command) error {
 	blocks, err := s.blocks(names)
 	if err != nil {
 		return err
@@ -291,112 +220,19 @@ func (s *story) setStatus(args []datadriven.CmdArg) (err error) {
 	return nil
 }
 
-func (s *story) elCommand(first string, d *datadriven.TestData) error {
-	switch first {
-	case "restart":
-		s.el.Restart()
-	case "rewind":
-		number, err := strconv.ParseUint(d.CmdArgs[1].Key, 10, 64)
-		if err != nil {
-			return err
-		}
-		s.el.Rewind(number)
-		s.lost = true
-	case "sync":
-		s.note("reached: %t", s.el.CompleteSync())
-		s.strayed = true
-	case "mark-invalid":
-		b, err := s.chain.Find(d.CmdArgs[1].Key)
-		if err != nil {
-			return err
-		}
-		s.el.MarkInvalid(b.Hash())
-	case "labels":
-		s.note("%s", s.el)
-	case "slow":
-		pause, err := time.ParseDuration(d.CmdArgs[1].Key)
-		if err != nil {
-			return err
-		}
-		s.faulty.Always(modelel.Delay(clock.SystemClock, pause))
-	case "hides-up-to":
-		number, err := strconv.ParseUint(d.CmdArgs[1].Key, 10, 64)
-		if err != nil {
-			return err
-		}
-		s.hidden.upTo = number
-	case "heal":
-		s.hidden.upTo = 0
-		s.faulty.Heal()
-	case "fault":
-		return s.addFault(d)
-	default:
-		return fmt.Errorf("unknown command el %s", first)
+// elCommand is about the engine. What it does by itself the follower learns later.
+func (s *story) elCommand(first string, d testutil.Command) error {
+	told, err := s.el.Perform(d, s.chain.Find)
+	if told != "" {
+		s.note("%s", told)
 	}
-	return nil
+	s.lost = s.lost || first == "rewind" || first == "wipe"
+	s.strayed = s.strayed || first == "sync"
+	return err
 }
 
-func (s *story) addFault(d *datadriven.TestData) error {
-	fault, err := modelel.ParseFault(d.CmdArgs[1].Key)
-	if err != nil {
-		return err
-	}
-	var methods []modelel.Method
-	if on, ok := value(d, "on"); ok {
-		for _, m := range strings.Split(on, ",") {
-			methods = append(methods, modelel.Method(m))
-		}
-	}
-	if times, ok := value(d, "times"); ok {
-		n, err := strconv.Atoi(times)
-		if err != nil {
-			return err
-		}
-		s.faulty.Next(n, fault, methods...)
-	} else {
-		s.faulty.Always(fault, methods...)
-	}
-	return nil
-}
-
-// value is the value of an argument of the form key=value.
-func value(d *datadriven.TestData, key string) (string, bool) {
-	arg, ok := d.Arg(key)
-	if !ok || len(arg.Vals) != 1 {
-		return "", false
-	}
-	return arg.Vals[0], true
-}
-
-// blocks are those of a range such as 3..7, 3b..7b or 5.
 func (s *story) blocks(names string) ([]modelel.Block, error) {
-	from, to, isRange := strings.Cut(names, "..")
-	if !isRange {
-		to = from
-	}
-	low, err := s.chain.Find(from)
-	if err != nil {
-		return nil, err
-	}
-	fork := strings.TrimLeft(to, "0123456789")
-	number, err := strconv.ParseUint(strings.TrimSuffix(to, fork), 10, 64)
-	if err != nil {
-		return nil, err
-	}
-	branch, ok := s.forks[fork]
-	if !ok {
-		return nil, fmt.Errorf("no fork %q", fork)
-	}
-	return branch.Blocks(low.Ref.Number, number), nil
-}
-
-// l1Branch is a version of L1 by name.
-func (s *story) l1Branch(name string) (*modelel.L1Branch, error) {
-	branch, ok := s.l1Forks[name]
-	if !ok {
-		return nil, fmt.Errorf("no L1 fork %q", name)
-	}
-	return branch, nil
+	return testutil.Range(s.chain.Find, names)
 }
 
 // ref is the reference that a name of a block in a status stands for.

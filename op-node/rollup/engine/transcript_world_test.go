@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/log"
 
@@ -27,16 +26,11 @@ type story struct {
 	t     testing.TB
 	chain *modelel.Chain
 	// other is another rollup; its blocks are called x0, x1, ….
-	other   *modelel.Chain
-	forks   map[string]*modelel.Branch
-	l1Forks map[string]*modelel.L1Branch
-	l1      storyL1
-	net     *modelel.Network
-	el      *modelel.EL
-	hidden  *hiding
-	faulty  *modelel.Faulty
-	calls   *modelel.Recorder
-	cfg     Config
+	other *modelel.Chain
+	l1    storyL1
+	el    *testutil.Engine
+	calls *modelel.Recorder
+	cfg   Config
 
 	controller *Controller
 	logs       *storyLog
@@ -58,20 +52,6 @@ type story struct {
 	// began is when the present command began, events what happened since.
 	began  time.Time
 	events []storyEvent
-}
-
-// hiding is an engine that does not serve canonical blocks up to a number, as in the middle of a sync.
-type hiding struct {
-	modelel.Engine
-	upTo uint64
-}
-
-// L2BlockRefByNumber implements modelel.Engine.
-func (h *hiding) L2BlockRefByNumber(ctx context.Context, number uint64) (eth.L2BlockRef, error) {
-	if number > 0 && number <= h.upTo {
-		return eth.L2BlockRef{}, ethereum.NotFound
-	}
-	return h.Engine.L2BlockRefByNumber(ctx, number)
 }
 
 // storyEvent is a line of a transcript.
@@ -105,10 +85,7 @@ func (l *storyL1) Canonical(id eth.BlockID) follow.L1Answer {
 
 func newStory(t testing.TB) *story {
 	s := &story{t: t, chain: modelel.NewChain(), other: modelel.NewChain(modelel.GenesisTime(modelel.DefaultGenesisTime - 7))}
-	s.forks = map[string]*modelel.Branch{"": s.chain.L2()}
-	s.l1Forks = map[string]*modelel.L1Branch{"": s.chain.L1()}
 	s.l1.branch = s.chain.L1()
-	s.net = modelel.NewNetwork()
 	s.logs = &storyLog{story: s}
 	rollup := s.chain.RollupConfig()
 	period := 2 * time.Duration(rollup.BlockTime) * time.Second
@@ -120,14 +97,16 @@ func newStory(t testing.TB) *story {
 
 // engine gives the follower another engine, with the story's peers.
 func (s *story) engine(opts ...modelel.Option) {
-	s.el = s.chain.NewEL(append([]modelel.Option{modelel.WithNetwork(s.net)}, opts...)...)
-	s.hidden = &hiding{Engine: s.el}
-	s.faulty = modelel.NewFaulty(s.hidden)
+	peers := modelel.NewNetwork()
+	if s.el != nil {
+		peers = s.el.Peers
+	}
+	s.el = testutil.NewEngine(s.chain, peers, opts...)
 }
 
 // boot starts the follower's process, on whatever the engine has.
 func (s *story) boot() {
-	s.calls = modelel.NewRecorder(testutil.NewClient(s.cfg.Rollup, s.faulty, s.el), s.chain.Name)
+	s.calls = modelel.NewRecorder(s.el.Connect(), s.chain.Name)
 	c, err := New(s.cfg, Deps{
 		Engine: s.calls, L1: &s.l1, Observer: s, Role: Verifier{}, Metrics: noMetrics{}, Clock: clock.SystemClock, Log: log.NewLogger(s.logs),
 	})
@@ -148,7 +127,7 @@ func (s *story) run() {
 			s.t.Fatalf("the node would stop: %v", err)
 		}
 		if n > hot {
-			s.t.Fatalf("still working after %d tasks and no time\n%s", n, s.tell())
+			s.t.Fatalf("still working after %d tasks and no time\n%s", n, s.Tell())
 		}
 		if s.again {
 			s.again = false
@@ -179,7 +158,7 @@ func (s *story) wait(d, period time.Duration) {
 		}
 		pause := min(s.controller.untilDue(), end.Sub(now), nextPoll.Sub(now))
 		if pause <= 0 {
-			s.t.Fatalf("idle with a timer that is due\n%s", s.tell())
+			s.t.Fatalf("idle with a timer that is due\n%s", s.Tell())
 		}
 		time.Sleep(pause)
 	}
@@ -264,7 +243,7 @@ func (s *story) OnSnapshot(now *Snapshot) {
 			"local-safe": h.LocalSafe.L1Origin, "safe": h.Safe.L1Origin, "current L1": now.CurrentL1.ID(),
 		} {
 			if id.Hash != (common.Hash{}) && s.l1.Canonical(id) == follow.L1Mismatch {
-				s.t.Errorf("I1: applied %s rests on %s, which is not canonical\n%s", what, s.name(id.Hash), s.tell())
+				s.t.Errorf("I1: applied %s rests on %s, which is not canonical\n%s", what, s.name(id.Hash), s.Tell())
 			}
 		}
 	}
@@ -276,17 +255,17 @@ func (s *story) ordered(what string, low eth.L2BlockRef, other string, high eth.
 		return
 	}
 	if low.Number > high.Number {
-		s.t.Errorf("I3/I4: %s %s is above %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.tell())
+		s.t.Errorf("I3/I4: %s %s is above %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.Tell())
 		return
 	}
 	fork := strings.TrimLeft(s.name(high.Hash), "0123456789")
 	if below, err := s.chain.Find(fmt.Sprint(low.Number) + fork); err != nil || below.Hash() != low.Hash {
-		s.t.Errorf("I3/I4: %s %s is no ancestor of %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.tell())
+		s.t.Errorf("I3/I4: %s %s is no ancestor of %s %s\n%s", what, s.name(low.Hash), other, s.name(high.Hash), s.Tell())
 	}
 }
 
-// check looks at what has to hold whenever the follower is idle: what is published is on the engine's chain.
-func (s *story) check() {
+// Check implements testutil.Story: what is published is on the engine's chain whenever the follower is idle.
+func (s *story) Check() {
 	h := s.seen.Heads
 	if s.seen.Phase != PhaseFollowing || s.lost || s.strayed {
 		return
@@ -296,7 +275,7 @@ func (s *story) check() {
 		"finalized": h.Finalized.L2BlockRef,
 	} {
 		if have, err := s.el.L2BlockRefByNumber(context.Background(), ref.Number); err != nil || have != ref {
-			s.t.Errorf("published %s %s is not on the engine's chain (%s)\n%s", what, s.name(ref.Hash), s.el, s.tell())
+			s.t.Errorf("published %s %s is not on the engine's chain (%s)\n%s", what, s.name(ref.Hash), s.el, s.Tell())
 		}
 	}
 }
@@ -318,8 +297,8 @@ func (s *story) noteCalls() {
 	}
 }
 
-// tell shows what a command caused.
-func (s *story) tell() string {
+// Tell implements testutil.Story.
+func (s *story) Tell() string {
 	var out strings.Builder
 	events, counts := s.condense()
 	for _, e := range events {

@@ -165,14 +165,23 @@ func (c *Chain) Find(name string) (Block, error) {
 	if err != nil {
 		return Block{}, err
 	}
-	if fork == "" {
-		return c.Block(number), nil
-	}
-	branch, ok := c.fork("", fork).(*Branch)
-	if !ok {
-		return Block{}, fmt.Errorf("L2 has no fork %q", fork)
+	branch, err := c.Branch(fork)
+	if err != nil {
+		return Block{}, err
 	}
 	return branch.Block(number), nil
+}
+
+// Branch returns the version of L2 with a name; the main branch has the empty name.
+func (c *Chain) Branch(name string) (*Branch, error) {
+	if name == "" {
+		return c.main.l2, nil
+	}
+	branch, ok := c.fork("", name).(*Branch)
+	if !ok {
+		return nil, fmt.Errorf("L2 has no fork %q", name)
+	}
+	return branch, nil
 }
 
 // FindL1 returns the L1 block with a name of the form "L7" or "L7b", see [Chain.Name].
@@ -185,15 +194,27 @@ func (c *Chain) FindL1(name string) (L1Block, error) {
 	if err != nil {
 		return L1Block{}, err
 	}
-	if fork == "" {
-		return c.main.l1.Block(number), nil
-	}
-	branch, ok := c.fork(l1Prefix, fork).(*L1Branch)
-	if !ok {
-		return L1Block{}, fmt.Errorf("L1 has no fork %q", fork)
+	branch, err := c.L1Branch(fork)
+	if err != nil {
+		return L1Block{}, err
 	}
 	return branch.Block(number), nil
 }
+
+// L1Branch returns the version of L1 with a name; the main branch has the empty name.
+func (c *Chain) L1Branch(name string) (*L1Branch, error) {
+	if name == "" {
+		return c.main.l1, nil
+	}
+	branch, ok := c.fork(l1Prefix, name).(*L1Branch)
+	if !ok {
+		return nil, fmt.Errorf("L1 has no fork %q", name)
+	}
+	return branch, nil
+}
+
+// Fork is the fork in the name of a block or an L1 block, see [Chain.Name]: "b" of 15b and of L7b.
+func Fork(name string) string { return strings.TrimLeft(name, l1Prefix+"0123456789") }
 
 func (c *Chain) forkL1(base *L1Branch, name string, last uint64) *L1Branch {
 	b := &L1Branch{chain: c, line: line[L1Block]{mu: &c.mu, name: name, base: &base.line, first: last + 1}}

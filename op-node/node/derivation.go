@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	altda "github.com/ethereum-optimism/optimism/op-alt-da"
@@ -25,6 +26,8 @@ import (
 type derivationDriver struct {
 	*driver.Driver
 	signals event.Emitter
+	// head is the last head, which is signalled once.
+	head *common.Hash
 	// endEvents makes the event loop leave what is still queued.
 	endEvents context.CancelFunc
 }
@@ -50,7 +53,7 @@ func newDerivationDriver(events *eventSystem, upstream *driver.Driver) derivatio
 		return ok
 	}))
 	// The emitter is another one: one that also handles events may only emit from the event loop.
-	return derivationDriver{upstream, events.Register("l1", nil), events.end}
+	return derivationDriver{upstream, events.Register("l1", nil), new(common.Hash), events.end}
 }
 
 // Close ends the event loop. Upstream's part first cancels the context of everything and then waits for the loop, in which failing
@@ -80,7 +83,12 @@ func onL1Signal(ctx context.Context, d *driver.Driver, signal l1Signal) {
 }
 
 // OnL1Head takes the head of L1.
-func (d derivationDriver) OnL1Head(_ context.Context, ref eth.L1BlockRef) { d.signal(eth.Unsafe, ref) }
+func (d derivationDriver) OnL1Head(_ context.Context, ref eth.L1BlockRef) {
+	if ref.Hash != *d.head {
+		*d.head = ref.Hash
+		d.signal(eth.Unsafe, ref)
+	}
+}
 
 // OnL1Safe takes the safe block of L1.
 func (d derivationDriver) OnL1Safe(_ context.Context, ref eth.L1BlockRef) { d.signal(eth.Safe, ref) }
@@ -122,7 +130,10 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 	chain := n.cfg.Chain
 	upstream := driver.NewDriver(events, events.drain, driverCfg, chain.Rollup, chain.L1, chain.DependencySet, n.engine, n.l1, nil,
 		blobs, n.gossip, n.log, n.metrics, state, safeHeads, n.syncConfig(), n.newConductor(), altDA, nil)
-	stack := &rollupStack{driver: newDerivationDriver(events, upstream), safeHeads: safeHeads, feed: n.newFeed(events, upstream.StatusTracker)}
+	stack := &rollupStack{
+		driver: newDerivationDriver(events, upstream), wants: noWants{}, safeHeads: safeHeads,
+		feed: n.newFeed(events, upstream.StatusTracker),
+	}
 	if n.cfg.RPC.SequencerAPI {
 		stack.control = append(stack.control, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})
 		n.log.Info("Experimental OP stack API enabled")

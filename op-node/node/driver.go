@@ -48,6 +48,8 @@ type rollupDriver interface {
 // rollupStack is what one mode contributes to the node.
 type rollupStack struct {
 	driver rollupDriver
+	// wants are reasons to ask L1 out of turn.
+	wants l1Wants
 	// safeHeads answers which L2 block was safe at which L1 block, or says that nobody keeps that.
 	safeHeads api.SafeHeads
 	// feed has the status for those who wait for another one.

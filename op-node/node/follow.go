@@ -67,6 +67,7 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 	}
 	return &rollupStack{
 		driver:    d,
+		wants:     l1,
 		feed:      d.Feed(),
 		safeHeads: d.NewHistory(records),
 		apis:      apis,

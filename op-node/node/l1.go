@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	gethevent "github.com/ethereum/go-ethereum/event"
+	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/log"
 
 	"github.com/ethereum-optimism/optimism/op-service/client"
@@ -22,8 +22,6 @@ const (
 	dialAttempts = 10
 	// l1PollTimeout bounds a request for a labelled L1 block.
 	l1PollTimeout = 10 * time.Second
-	// resubscribeBackoff is the longest pause before the L1 head is subscribed to again.
-	resubscribeBackoff = 10 * time.Second
 )
 
 // l1Link is the connection to L1: the caching client, and the plain connection beneath it for batches of the caller's own making.
@@ -37,7 +35,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 	c := n.cfg.L1
 	opts := []client.RPCOption{
 		client.WithDialAttempts(dialAttempts),
-		client.WithHttpPollInterval(0), // l1HeadPoll does it
+		client.WithHttpPollInterval(0), // l1HeadWatch does it
 		client.WithRPCRecorder(n.metrics.NewRecorder("l1")),
 	}
 	if c.RateLimit != 0 {
@@ -67,44 +65,29 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 
 // watchL1 keeps the driver informed of the L1's head, safe and finalized block.
 func (n *Node) watchL1() {
+	head := &l1HeadWatch{
+		ask: n.askL1Head, tell: n.stack.driver.OnL1Head, wants: n.stack.wants,
+		interval: n.cfg.L1.HTTPPollInterval, clock: n.clock, log: n.log,
+	}
 	if pushes(n.cfg.L1.URL) {
-		n.cleanups.addFunc("L1 head subscription", background(n.watchL1Head))
-	} else {
-		poll := &l1HeadPoll{ask: n.askL1Head, tell: n.stack.driver.OnL1Head, interval: n.cfg.L1.HTTPPollInterval, clock: n.clock, log: n.log}
-		n.cleanups.addFunc("polling of the L1 head", background(poll.run))
+		head.subscribe = func(ctx context.Context, push eth.HeadSignalFn) (ethereum.Subscription, error) {
+			return eth.WatchHeadChanges(ctx, n.l1, push)
+		}
 	}
+	n.cleanups.addFunc("watching the L1 head", background(head.run))
 	for _, watch := range []struct {
-		label eth.BlockLabel
-		tell  eth.HeadSignalFn
+		label  eth.BlockLabel
+		tell   eth.HeadSignalFn
+		wanted <-chan struct{}
 	}{
-		{eth.Safe, n.stack.driver.OnL1Safe},
-		{eth.Finalized, n.stack.driver.OnL1Finalized},
+		{eth.Safe, n.stack.driver.OnL1Safe, nil},
+		{eth.Finalized, n.stack.driver.OnL1Finalized, n.stack.wants.FinalityWanted()},
 	} {
-		poll := &l1Poll{source: n.l1, label: watch.label, tell: watch.tell, interval: n.cfg.L1.EpochPollInterval, clock: n.clock, log: n.log}
+		poll := &l1Poll{
+			source: n.l1, label: watch.label, tell: watch.tell, wanted: watch.wanted,
+			interval: n.cfg.L1.EpochPollInterval, clock: n.clock, log: n.log,
+		}
 		n.cleanups.addFunc("polling of the "+string(watch.label)+" L1 block", background(poll.run))
-	}
-}
-
-// watchL1Head asks for the head once, because a subscription only tells of the next one, and then stays subscribed.
-func (n *Node) watchL1Head(ctx context.Context) {
-	if ref, err := n.askL1Head(ctx); err == nil {
-		n.stack.driver.OnL1Head(ctx, ref)
-	} else if ctx.Err() == nil {
-		n.log.Warn("failed to fetch the L1 head", "err", err)
-	}
-	heads := gethevent.ResubscribeErr(resubscribeBackoff, func(ctx context.Context, err error) (gethevent.Subscription, error) {
-		if err != nil {
-			n.log.Warn("resubscribing after failed L1 subscription", "err", err)
-		}
-		return eth.WatchHeadChanges(ctx, n.l1, n.stack.driver.OnL1Head)
-	})
-	defer heads.Unsubscribe()
-	select {
-	case err, failed := <-heads.Err():
-		if failed {
-			n.log.Error("l1 heads subscription error", "err", err)
-		}
-	case <-ctx.Done():
 	}
 }
 
@@ -115,36 +98,46 @@ func (n *Node) askL1Head(ctx context.Context) (eth.L1BlockRef, error) {
 	return n.l1.L1BlockRefByLabel(ctx, eth.Unsafe)
 }
 
-// l1Poll asks for a labelled L1 block at an interval, beginning at once.
+// l1Poll asks for a labelled L1 block at an interval, beginning at once, and whenever it is wanted besides.
 type l1Poll struct {
 	source interface {
 		L1BlockRefByLabel(ctx context.Context, label eth.BlockLabel) (eth.L1BlockRef, error)
 	}
-	label    eth.BlockLabel
-	tell     eth.HeadSignalFn
+	label eth.BlockLabel
+	tell  eth.HeadSignalFn
+	// wanted delivers when the block is wanted out of turn; nil if it never is.
+	wanted   <-chan struct{}
 	interval time.Duration
 	clock    clock.Clock
 	log      log.Logger
 }
 
 func (p *l1Poll) run(ctx context.Context) {
-	if p.interval <= 0 {
+	var regular <-chan time.Time
+	if p.interval > 0 {
+		ticker := p.clock.NewTicker(p.interval)
+		defer ticker.Stop()
+		regular = ticker.Ch()
+		p.poll(ctx)
+	} else {
 		p.log.Warn("polling of block is disabled", "interval", p.interval, "label", p.label)
-		return
 	}
-	ticker := p.clock.NewTicker(p.interval)
-	defer ticker.Stop()
 	for {
-		if ref, err := p.ask(ctx); err == nil {
-			p.tell(ctx, ref)
-		} else if ctx.Err() == nil {
-			p.log.Warn("failed to poll L1 block", "label", p.label, "err", err)
-		}
 		select {
-		case <-ticker.Ch():
+		case <-regular:
+		case <-p.wanted:
 		case <-ctx.Done():
 			return
 		}
+		p.poll(ctx)
+	}
+}
+
+func (p *l1Poll) poll(ctx context.Context) {
+	if ref, err := p.ask(ctx); err == nil {
+		p.tell(ctx, ref)
+	} else if ctx.Err() == nil {
+		p.log.Warn("failed to poll L1 block", "label", p.label, "err", err)
 	}
 }
 

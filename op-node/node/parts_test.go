@@ -275,8 +275,12 @@ func TestL1Poll(t *testing.T) {
 		time.Sleep(time.Hour)
 		l1.requireTold(t, 4, 1, 2, 4)
 
-		poll.interval = 0 // disabled
-		background(poll.run)()
+		wanted := make(chan struct{})
+		poll.interval, poll.wanted = 0, wanted // no polls, but it may be wanted
+		stop = background(poll.run)
 		l1.requireTold(t, 4, 1, 2, 4)
+		wanted <- struct{}{}
+		l1.requireTold(t, 5, 1, 2, 4, 5)
+		stop()
 	})
 }

@@ -8,6 +8,5 @@
 //	Status ──Screen──▶ L1Refs ──(L1 view)──▶ Validate ──▶ Target ──Plan──▶ HeadPlan ──▶ one forkchoice update
 //
 // The rules V1–V6 stand in validate.go, the cases of the head plan and V7 in plan.go, the reasons in reason.go. Beside that
-// line, agree.go picks the target out of what several sources say, contradict.go tells which of them cannot both be right, and
-// cadence.go when to ask one.
+// line, agree.go picks the target out of what several sources say, and contradict.go tells which of them cannot both be right.
 package follow

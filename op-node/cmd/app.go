@@ -21,6 +21,7 @@ import (
 	"github.com/lightcl/op-node/op-node/flags"
 	"github.com/lightcl/op-node/op-node/metrics"
 	"github.com/lightcl/op-node/op-node/node"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // newApp returns the command line program. It is good for one run.
@@ -56,6 +57,7 @@ func newNode(ctx *cli.Context, set *flags.Set, closeApp context.CancelCauseFunc)
 	if err != nil {
 		return nil, fmt.Errorf("unable to create the rollup node config: %w", err)
 	}
+	oplog.SetGlobalLogHandler(secret.New(cfg.Secrets()...).Handler(logger.Handler())) // what libraries log, and the last error
 	if logCfg.Format == oplog.FormatTerminal {
 		logger.Info("rollup config:\n" + cfg.Chain.Rollup.Description(chaincfg.DisplayNames()))
 	} else {

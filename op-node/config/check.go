@@ -15,6 +15,8 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
+
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // ErrMissingPectraBlobSchedule is part of the error of a chain that looks as if it lacked the Pectra blob schedule fix.
@@ -35,7 +37,7 @@ func (c *Config) Check() error {
 		c.Signer.check,
 	} {
 		if err := check(); err != nil {
-			return err
+			return secret.New(c.Secrets()...).Error(err) // libraries show URLs as they are
 		}
 	}
 	return nil
@@ -108,10 +110,15 @@ func (c *Follow) check(blockTime time.Duration) error {
 	for i, source := range c.Sources {
 		u, err := url.Parse(source)
 		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
-			return invalid("l2.follow.source", RedactURL(source), "give the URL of the RPC of an op-node, such as http://host:9545")
+			return invalid("l2.follow.source", secret.Shown(source), "give the URL of the RPC of an op-node, such as http://host:9545")
 		}
 		if slices.Contains(c.Sources[:i], source) {
-			return invalid("l2.follow.source", RedactURL(source), "this source is given twice, remove one")
+			return invalid("l2.follow.source", secret.Shown(source), "this source is given twice, remove one")
+		}
+	}
+	for source := range c.SourceHeaders {
+		if !slices.Contains(c.Sources, source) {
+			return fmt.Errorf("--l2.follow.source.header: there is a header for %s, which is not in --l2.follow.source: give the URL as it is there", secret.Shown(source))
 		}
 	}
 	if c.Quorum < 1 || c.Quorum > len(c.Sources) {
@@ -233,7 +240,7 @@ func (c *Signer) check() error {
 	}
 	if (c.Remote.Endpoint == "") != (c.Remote.Address == "") {
 		return fmt.Errorf("signer endpoint and address must both be set or not set: --signer.endpoint=%q, --signer.address=%q",
-			RedactURL(c.Remote.Endpoint), c.Remote.Address)
+			secret.Shown(c.Remote.Endpoint), c.Remote.Address)
 	}
 	if c.Remote.Enabled() {
 		if err := c.Remote.Check(); err != nil {

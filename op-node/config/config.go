@@ -120,6 +120,8 @@ type Follow struct {
 	Sources []string
 	// Headers are sent with every request to a source.
 	Headers http.Header
+	// SourceHeaders are sent with requests to the source of that URL alone, in place of what Headers has under the same names.
+	SourceHeaders map[string]http.Header
 	// CallTimeout bounds each request to a source.
 	CallTimeout time.Duration
 	// PollInterval between two requests to a source; 0 means that L1 sets the pace, within one request a second on average.

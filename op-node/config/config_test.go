@@ -2,8 +2,12 @@ package config
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +19,8 @@ import (
 	opparams "github.com/ethereum-optimism/optimism/op-core/params"
 	"github.com/ethereum-optimism/optimism/op-node/rollup"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // valid returns the options of a deriving verifier.
@@ -68,7 +74,7 @@ func TestCheck(t *testing.T) {
 		"no beacon before blobs":  {func(c *Config) { c.Beacon.URL, c.Chain.Rollup.EcotoneTime = "", nil }, ""},
 		"no beacon, ignored":      {func(c *Config) { c.Beacon.URL, c.Beacon.IgnoreCheck = "", true }, ""},
 		"no beacon, following":    {func(c *Config) { c.Beacon.URL, c.Follow.Sources = "", []string{"http://source"} }, ""},
-		"following with password": {func(c *Config) { c.Follow.Sources = []string{"ftp://me:hunter2@source/hunter2"} }, "--l2.follow.source=ftp://source/…"},
+		"following with password": {func(c *Config) { c.Follow.Sources = []string{"ftp://me:hunter2@source/hunter2"} }, "--l2.follow.source=ftp://source/***"},
 		"following by WebSocket":  {func(c *Config) { c.Follow.Sources = []string{"wss://source/path?key=x"} }, ""},
 		"conductor nowhere":       {func(c *Config) { c.Sequencer.Enabled, c.Conductor.Enabled, c.Conductor.URL = true, true, "" }, "--conductor.rpc"},
 		"no identity":             {func(c *Config) { c.P2P.Identity = nil }, "--p2p.priv.path"},
@@ -103,19 +109,21 @@ func TestPollPeriod(t *testing.T) {
 	require.Equal(t, time.Second, Follow{PollInterval: time.Second}.PollPeriod(2*time.Second))
 }
 
-func TestRedactURL(t *testing.T) {
-	for raw, want := range map[string]string{
-		"http://host:8545":              "http://host:8545",
-		"http://host:8545/":             "http://host:8545",
-		"https://me:hunter2@host/":      "https://host",
-		"https://host/v3/hunter2":       "https://host/…",
-		"wss://host?key=hunter2":        "wss://host/…",
-		"/var/run/geth.ipc":             "/var/run/geth.ipc",
-		"localhost":                     "localhost",
-		"":                              "",
-		"me:hunter2@host":               "(not shown)",
-		"http://me:hunter2@host:port:1": "(not shown)",
-	} {
-		require.Equal(t, want, RedactURL(raw))
+// TestNothingIsPrinted: whoever prints options, or a part of them, shows no secrets.
+func TestNothingIsPrinted(t *testing.T) {
+	const token = "hunter2hunter2"
+	c, header := valid(t), http.Header{"Authorization": {"Bearer " + token}}
+	endpoint := "https://user:" + token + "@host/" + token + "?key=" + token
+	c.L1.URL, c.L2.URL, c.Beacon.URL, c.Conductor.URL, c.Signer.Remote.Endpoint, c.AltDA.DAServerURL = endpoint, endpoint, endpoint, endpoint, endpoint, endpoint
+	c.Beacon.Header, c.Signer.Remote.Headers, c.Signer.Key = header, header, token
+	c.Follow = Follow{Sources: []string{endpoint}, Headers: header, SourceHeaders: map[string]http.Header{endpoint: header}}
+	for _, part := range []any{c, *c, c.L1, c.L2, c.Beacon, c.Conductor, c.Signer, c.RPC, c.Follow, &c.Follow, []any{c.L1}, map[string]any{"a": *c}} {
+		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			require.NotContains(t, fmt.Sprintf(format, part), token)
+		}
 	}
+	shown, err := json.Marshal(c)
+	require.NoError(t, err)
+	require.NotContains(t, string(shown), token)
+	require.NotContains(t, secret.New(c.Secrets()...).Text(strings.Join([]string{endpoint, token, fmt.Sprint(header)}, " ")), token)
 }

@@ -74,6 +74,13 @@ func TestBadInput(t *testing.T) {
 		{"source is no URL", []string{"--l2.follow.source=localhost"}, []string{"--l2.follow.source=localhost", "http://host:9545"}},
 		{"source has another scheme", []string{"--l2.follow.source=ftp://a"}, []string{"--l2.follow.source=ftp://a"}},
 		{"source header", []string{"--l2.follow.source.header=hunter2"}, []string{"--l2.follow.source.header", "header 1"}},
+		{"source header for nobody", []string{"--l2.follow.source=http://a:1", "--l2.follow.source.header=http://b:1/hunter2|K: hunter2"}, []string{"--l2.follow.source.header", "http://b:1/***", "--l2.follow.source"}},
+		{"source header that ends a line", []string{"--l2.follow.source=http://a:1", "--l2.follow.source.header=K: hunter2\r\nX: y"}, []string{"header 1"}},
+		{"source header file missing", []string{"--l2.follow.source=http://a:1", "--l2.follow.source.header-file=" + missing}, []string{"--l2.follow.source.header-file=" + missing}},
+		{"source header file garbage", []string{"--l2.follow.source=http://a:1", "--l2.follow.source.header-file=" + garbage}, []string{"--l2.follow.source.header-file=" + garbage, "header 1"}},
+		{"JWT secret for its file", []string{"--l2.jwt-secret=0x" + hexKey}, []string{"--l2.jwt-secret (not shown)", "name of a file"}},
+		{"admin JWT secret for its file", []string{"--rpc.admin-listen=127.0.0.1:0", "--rpc.admin-jwt-secret=" + hexKey}, []string{"--rpc.admin-jwt-secret (not shown)"}},
+		{"p2p key for its file", []string{"--p2p.priv.path=" + hexKey}, []string{"--p2p.priv.path (not shown)", "name of a file"}},
 		{"source timeout", []string{"--l2.follow.source=http://a:1", "--l2.follow.source.rpc-timeout=0s"}, []string{"--l2.follow.source.rpc-timeout=0s"}},
 		{"poll interval", []string{"--l2.follow.source=http://a:1", "--l2.follow.poll-interval=-1s"}, []string{"--l2.follow.poll-interval=-1s"}},
 
@@ -132,6 +139,7 @@ func TestBadInput(t *testing.T) {
 			}
 			require.NotContains(t, err.Error(), "\n", "one line")
 			require.NotContains(t, err.Error(), "hunter2", "no secrets")
+			require.NotContains(t, err.Error(), hexKey, "no secrets")
 		})
 	}
 }

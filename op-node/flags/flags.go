@@ -66,6 +66,8 @@ type raw struct {
 	beaconFallbacks cli.StringSlice
 	followSource    string
 	followHeaders   cli.StringSlice
+	// followHeaderFile has more of followHeaders, one a line.
+	followHeaderFile string
 
 	corsDomains, vhosts, adminJWTSecret string
 
@@ -155,7 +157,9 @@ func (s *Set) follow() []cli.Flag {
 			"URL of another op-node's RPC, or several, comma-separated. Turns on follow mode: safe and finalized blocks come from there, checked against L1, and nothing is derived."),
 		in.duration(&c.Follow.CallTimeout, "l2.follow.source.rpc-timeout", "L2_FOLLOW_SOURCE_RPC_TIMEOUT", "Time limit of a request to the follow source."),
 		in.list(&s.raw.followHeaders, "l2.follow.source.header", "L2_FOLLOW_SOURCE_HEADER",
-			"HTTP header for requests to the follow sources, as 'Key: Value'. Can be given several times."),
+			"HTTP header for requests to all follow sources, as 'Key: Value', or to one of them, as 'URL|Key: Value'. Can be given several times. A value with a comma goes into a file."),
+		in.file(&s.raw.followHeaderFile, "l2.follow.source.header-file", "L2_FOLLOW_SOURCE_HEADER_FILE",
+			"File with such headers, one a line; lines that begin with # do not count. Unlike a flag, it is not in the list of processes."),
 		in.duration(&c.Follow.PollInterval, "l2.follow.poll-interval", "L2_FOLLOW_POLL_INTERVAL",
 			"Time between two requests to a follow source. 0 lets L1 set the pace, within one request a second on average."),
 		in.integer(&c.Follow.Quorum, "l2.follow.quorum", "L2_FOLLOW_QUORUM",

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/log"
+	"golang.org/x/net/http/httpguts"
 
 	altda "github.com/ethereum-optimism/optimism/op-alt-da"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sync"
@@ -51,16 +53,19 @@ func (s *Set) Read(ctx cliiface.Context, logger log.Logger) (*config.Config, err
 
 func (s *Set) readEndpoints(_ cliiface.Context, log log.Logger) error {
 	c := s.cfg
-	secret, err := oprpc.ObtainJWTSecret(log, s.raw.jwtSecret, true)
+	jwt, err := jwtSecret(log, "l2.jwt-secret", s.raw.jwtSecret)
 	if err != nil {
-		return fmt.Errorf("--l2.jwt-secret=%s: %w", s.raw.jwtSecret, err)
+		return err
 	}
-	c.L2.JWTSecret = secret
+	c.L2.JWTSecret = jwt
 	c.Beacon.Fallbacks = s.raw.beaconFallbacks.Value()
 	if s.raw.beaconHeader != "" {
-		if c.Beacon.Header, err = headers(s.raw.beaconHeader); err != nil {
+		key, value, err := header(0, s.raw.beaconHeader)
+		if err != nil {
 			return fmt.Errorf("--l1.beacon-header: %w", err)
 		}
+		c.Beacon.Header = http.Header{}
+		c.Beacon.Header.Add(key, value)
 	}
 	return nil
 }
@@ -68,9 +73,57 @@ func (s *Set) readEndpoints(_ cliiface.Context, log log.Logger) error {
 func (s *Set) readFollow(cliiface.Context, log.Logger) error {
 	c := &s.cfg.Follow
 	c.Sources = list(s.raw.followSource)
-	var err error
-	if c.Headers, err = headers(s.raw.followHeaders.Value()...); err != nil {
+	if err := addSourceHeaders(c, s.raw.followHeaders.Value()); err != nil {
 		return fmt.Errorf("--l2.follow.source.header: %w", err)
+	}
+	if s.raw.followHeaderFile == "" {
+		return nil
+	}
+	data, err := os.ReadFile(s.raw.followHeaderFile)
+	if err != nil {
+		return fmt.Errorf("--l2.follow.source.header-file=%s: %w", s.raw.followHeaderFile, err)
+	}
+	lines := strings.Split(string(data), "\n")
+	for i := range lines {
+		if lines[i] = strings.TrimSpace(lines[i]); strings.HasPrefix(lines[i], "#") {
+			lines[i] = ""
+		}
+	}
+	if err := addSourceHeaders(c, lines); err != nil {
+		return fmt.Errorf("--l2.follow.source.header-file=%s: %w", s.raw.followHeaderFile, err)
+	}
+	return nil
+}
+
+// addSourceHeaders adds headers for all sources, as 'Key: Value', and for one, as 'URL|Key: Value'. Empty lines do not count.
+func addSourceHeaders(c *config.Follow, lines []string) error {
+	for i, line := range lines {
+		source, own, ok := strings.Cut(line, "|")
+		if ok = ok && strings.Contains(source, "://"); ok { // a | may also be part of a header
+			line = own
+		}
+		if line == "" && !ok {
+			continue
+		}
+		key, value, err := header(i, line)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			if c.Headers == nil {
+				c.Headers = make(http.Header)
+			}
+			c.Headers.Add(key, value)
+		default:
+			source = strings.TrimSpace(source)
+			if c.SourceHeaders[source] == nil {
+				if c.SourceHeaders == nil {
+					c.SourceHeaders = make(map[string]http.Header)
+				}
+				c.SourceHeaders[source] = make(http.Header)
+			}
+			c.SourceHeaders[source].Add(key, value)
+		}
 	}
 	return nil
 }
@@ -108,11 +161,11 @@ func (s *Set) readServices(ctx cliiface.Context, log log.Logger) error {
 	c.RPC.CLIConfig = oprpc.ReadCLIConfig(ctx)
 	c.RPC.CORSDomains, c.RPC.VHosts = list(s.raw.corsDomains), list(s.raw.vhosts)
 	if s.raw.adminJWTSecret != "" {
-		secret, err := oprpc.ObtainJWTSecret(log, s.raw.adminJWTSecret, true)
+		jwt, err := jwtSecret(log, "rpc.admin-jwt-secret", s.raw.adminJWTSecret)
 		if err != nil {
-			return fmt.Errorf("--rpc.admin-jwt-secret=%s: %w", s.raw.adminJWTSecret, err)
+			return err
 		}
-		c.RPC.AdminJWTSecret = secret[:]
+		c.RPC.AdminJWTSecret = jwt[:]
 	}
 	c.Metrics = opmetrics.ReadCLIConfig(ctx)
 	c.Pprof = oppprof.ReadCLIConfig(ctx)
@@ -127,20 +180,14 @@ func (s *Set) readServices(ctx cliiface.Context, log log.Logger) error {
 	return nil
 }
 
-// headers parses HTTP headers of the form 'Key: Value'. Errors do not show values, which may be secrets.
-func headers(lines ...string) (http.Header, error) {
-	if len(lines) == 0 {
-		return nil, nil
+// header parses a header of the form 'Key: Value', the line of this number. Errors do not show the value, which may be a secret.
+func header(line int, text string) (key, value string, err error) {
+	key, value, ok := strings.Cut(text, ":")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	if !ok || !httpguts.ValidHeaderFieldName(key) || !httpguts.ValidHeaderFieldValue(value) {
+		return "", "", fmt.Errorf("header %d is not of the form 'Key: Value'", line+1)
 	}
-	out := http.Header{}
-	for i, line := range lines {
-		key, value, ok := strings.Cut(line, ":")
-		if key = strings.TrimSpace(key); !ok || key == "" || strings.ContainsAny(key, " \t") {
-			return nil, fmt.Errorf("header %d is not of the form 'Key: Value'", i+1)
-		}
-		out.Add(key, strings.TrimSpace(value))
-	}
-	return out, nil
+	return key, value, nil
 }
 
 // list splits a comma-separated value, without blanks and empty entries.

@@ -21,6 +21,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/cliiface"
 
 	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/durable"
 )
 
 // lookup resolves a host name.
@@ -70,6 +71,9 @@ func (r *rawP2P) identity() (*crypto.Secp256k1PrivateKey, error) {
 	if r.privPath == "" {
 		return nil, errors.New("--p2p.priv.path is empty: give the file of the p2p private key, it is created if it does not exist")
 	}
+	if err := notAKey("p2p.priv.path", r.privPath); err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(r.privPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createKey(r.privPath)
@@ -93,7 +97,7 @@ func createKey(path string) (*crypto.Secp256k1PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the new p2p private key: %w", err)
 	}
-	if err := os.WriteFile(path, []byte(hex.EncodeToString(raw)), 0o600); err != nil {
+	if err := durable.Create(path, []byte(hex.EncodeToString(raw)), 0o600); err != nil {
 		return nil, fmt.Errorf("--p2p.priv.path=%s: storing the new p2p private key: %w", path, err)
 	}
 	return key.(*crypto.Secp256k1PrivateKey), nil

@@ -34,7 +34,7 @@ import (
 )
 
 // files are the files of a valid command line, and others to put in their place.
-type files struct{ dir, rollup, l1, jwt, key, altDA, otherL1, depSet string }
+type files struct{ dir, rollup, l1, jwt, key, altDA, otherL1, depSet, headers string }
 
 // newFiles writes the config of a chain on an L1 that nobody knows.
 func newFiles(t *testing.T) files {
@@ -42,7 +42,7 @@ func newFiles(t *testing.T) files {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	f := files{
 		dir: dir, rollup: in("rollup.json"), l1: in("l1.json"), jwt: in("jwt.txt"), key: in("key.txt"),
-		altDA: in("altda.json"), otherL1: in("genesis.json"), depSet: in("depset.json"),
+		altDA: in("altda.json"), otherL1: in("genesis.json"), depSet: in("depset.json"), headers: in("headers.txt"),
 	}
 	chain := testChain(t)
 	writeJSON(t, f.rollup, chain)
@@ -54,6 +54,7 @@ func newFiles(t *testing.T) files {
 	l1["homesteadBlock"] = 5
 	writeJSON(t, f.otherL1, map[string]any{"config": l1, "alloc": map[string]any{}})
 	writeJSON(t, f.depSet, map[string]any{"dependencies": map[string]any{"901": map[string]any{}}})
+	require.NoError(t, os.WriteFile(f.headers, []byte("# for all\nX-File: one, two\n\nhttp://127.0.0.1:14/x|X-Own:three\n"), 0o600))
 	return f
 }
 
@@ -207,17 +208,18 @@ func flatten(path string, v reflect.Value, tell func(path, value string)) {
 func companions(f files) map[string][]string {
 	remote := []string{"--signer.endpoint=http://127.0.0.1:5", "--signer.address=0x1111111111111111111111111111111111111111", "--signer.tls.enabled=false"}
 	return map[string][]string{
-		"syncmode.offset-el-safe": {"--syncmode=execution-layer"},
-		"conductor.enabled":       {"--sequencer.enabled"},
-		"altda.enabled":           {"--rollup.config=" + f.altDA, "--altda.da-server=http://127.0.0.1:4"},
-		"override.lagoon":         {"--interop.dependency-set=" + f.depSet},
-		"signer.endpoint":         remote,
-		"signer.address":          remote,
-		"p2p.scoring.peers":       {"--p2p.scoring="},
-		"p2p.scoring.topics":      {"--p2p.scoring="},
-		"p2p.bootnodes":           {"--p2p.no-discovery=false", "--p2p.bootnodes=,"},
-		"rpc.admin-jwt-secret":    {"--rpc.admin-listen=127.0.0.1:9547"},
-		"p2p.no-discovery":        {"--p2p.bootnodes=" + bootnode},
+		"syncmode.offset-el-safe":      {"--syncmode=execution-layer"},
+		"conductor.enabled":            {"--sequencer.enabled"},
+		"altda.enabled":                {"--rollup.config=" + f.altDA, "--altda.da-server=http://127.0.0.1:4"},
+		"override.lagoon":              {"--interop.dependency-set=" + f.depSet},
+		"signer.endpoint":              remote,
+		"signer.address":               remote,
+		"p2p.scoring.peers":            {"--p2p.scoring="},
+		"p2p.scoring.topics":           {"--p2p.scoring="},
+		"p2p.bootnodes":                {"--p2p.no-discovery=false", "--p2p.bootnodes=,"},
+		"l2.follow.source.header-file": {"--l2.follow.source=http://127.0.0.1:14/x"},
+		"rpc.admin-jwt-secret":         {"--rpc.admin-listen=127.0.0.1:9547"},
+		"p2p.no-discovery":             {"--p2p.bootnodes=" + bootnode},
 	}
 }
 
@@ -233,7 +235,7 @@ func samples(t *testing.T, f files) map[string]string {
 		"l2.enginekind": "geth", "l2.engine-rpc-timeout": "3s", "syncmode": "execution-layer", "syncmode.offset-el-safe": "1h",
 		"finality.lookback": "5", "finality.delay": "6", "network": "op-sepolia", "rollup.config": f.altDA, "rollup.l1-chain-config": f.otherL1,
 		"ignore-missing-pectra-blob-schedule": "true", "override.keep-karst-upgrade-gas": "true",
-		"l2.follow.source": "http://127.0.0.1:14", "l2.follow.source.rpc-timeout": "4s", "l2.follow.source.header": "X-Key: secret", "l2.follow.poll-interval": "7s",
+		"l2.follow.source": "http://127.0.0.1:14", "l2.follow.source.rpc-timeout": "4s", "l2.follow.source.header": "X-Key: secret", "l2.follow.source.header-file": f.headers, "l2.follow.poll-interval": "7s",
 		"rpc.follow-max-waiters": "7", "l2.follow.quorum": "2", "l2.follow.max-lag": "3m",
 		"l1.beacon-header": "X-Key: secret", "l1.beacon-fallbacks": "http://127.0.0.1:15", "l1.beacon.ignore": "true", "l1.beacon.fetch-all-sidecars": "true",
 		"l1.beacon.slot-duration-override": "2", "l1.trustrpc": "true", "l1.rpckind": "alchemy", "l1.rpc-rate-limit": "1.5", "l1.rpc-max-batch-size": "7",
@@ -309,6 +311,19 @@ func TestFilesAreMadeOnce(t *testing.T) {
 	require.Equal(t, first.L2.JWTSecret, second.L2.JWTSecret)
 	require.NotZero(t, first.L2.JWTSecret)
 	require.True(t, first.P2P.Identity.Equals(second.P2P.Identity))
+}
+
+// TestSourceHeaders: headers are for all sources or for one, from flags and from a file.
+func TestSourceHeaders(t *testing.T) {
+	f := newFiles(t)
+	cfg, _, err := read(t, f.args("--l2.follow.source=http://a:1,http://127.0.0.1:14/x", "--l2.follow.source.header=X-All: four",
+		"--l2.follow.source.header=http://a:1|Authorization: Bearer a|b", "--l2.follow.source.header=X|Y: five", "--l2.follow.source.header-file="+f.headers)...)
+	require.NoError(t, err)
+	require.Equal(t, http.Header{"X-All": {"four"}, "X|y": {"five"}, "X-File": {"one, two"}}, cfg.Follow.Headers)
+	require.Equal(t, map[string]http.Header{"http://a:1": {"Authorization": {"Bearer a|b"}}, "http://127.0.0.1:14/x": {"X-Own": {"three"}}}, cfg.Follow.SourceHeaders)
+	for _, secret := range []string{"Bearer a|b", "one, two"} {
+		require.Contains(t, cfg.Secrets(), secret)
+	}
 }
 
 func TestReadWarns(t *testing.T) {

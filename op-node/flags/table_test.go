@@ -38,7 +38,7 @@ func upstreamFlags(t *testing.T) []flagFacts {
 
 // ownFlags are the flags that upstream does not have.
 func ownFlags() []string {
-	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header",
+	return []string{"l2.follow.max-lag", "l2.follow.poll-interval", "l2.follow.quorum", "l2.follow.source.header", "l2.follow.source.header-file",
 		"rpc.admin-jwt-secret", "rpc.admin-listen", "rpc.batch-answer-limit", "rpc.batch-limit", "rpc.body-limit", "rpc.cors-domains",
 		"rpc.follow-max-waiters", "rpc.request-limit", "rpc.vhosts"}
 }

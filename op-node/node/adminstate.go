@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/lightcl/op-node/op-service/durable"
 )
 
 // adminState keeps in a file what the admin API changed, so that a restart does not undo it. Without a path it keeps nothing. Safe
@@ -81,18 +83,8 @@ func (s *adminState) write(state adminStateFile) (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(dir, filepath.Base(s.path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // of no effect once it has its final name
-	_, err = file.Write(data)
-	if err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), s.path)
+	return durable.Replace(s.path, data, 0o644)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/retry"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 
-	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 const (
@@ -33,10 +33,11 @@ func (n *Node) connectBeacon(ctx context.Context) (*sources.L1BeaconClient, erro
 	if c.Header != nil {
 		headers = append(headers, client.WithHeader(c.Header))
 	}
-	main := sources.NewBeaconHTTPClient(client.NewBasicHTTPClient(c.URL, n.log, headers...), options...)
+	main := hidingBeacon{sources.NewBeaconHTTPClient(client.NewBasicHTTPClient(c.URL, n.log, headers...), options...), n.hide}
 	var fallbacks []apis.BeaconClient
 	for _, url := range c.Fallbacks {
-		fallbacks = append(fallbacks, sources.NewBeaconHTTPClient(client.NewBasicHTTPClient(url, n.log), options...))
+		fallback := sources.NewBeaconHTTPClient(client.NewBasicHTTPClient(url, n.log), options...)
+		fallbacks = append(fallbacks, hidingBeacon{fallback, n.hide})
 	}
 	beacon := sources.NewL1BeaconClient(main, sources.L1BeaconClientConfig{FetchAllSidecars: c.FetchAllSidecars}, fallbacks...)
 
@@ -68,7 +69,7 @@ func (n *Node) checkBeacon(ctx context.Context, beacon apis.BeaconClient) error 
 		return errors.New("missing L1 Beacon API endpoint: set --l1.beacon, or --l1.beacon.ignore to start without one")
 	}
 	if err != nil {
-		return fmt.Errorf("failed to connect to L1 Beacon API: --l1.beacon=%s does not answer (--l1.beacon.ignore starts without it): %w", config.RedactURL(n.cfg.Beacon.URL), err)
+		return fmt.Errorf("failed to connect to L1 Beacon API: --l1.beacon=%s does not answer (--l1.beacon.ignore starts without it): %w", secret.Shown(n.cfg.Beacon.URL), err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/retry"
 
 	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 const (
@@ -28,6 +29,7 @@ const (
 type conductorClient struct {
 	cfg      config.Conductor
 	recorder rpc.Recorder
+	hide     *secret.Hider
 	log      log.Logger
 
 	overridden atomic.Bool
@@ -43,7 +45,7 @@ func (n *Node) newConductor() conductor.SequencerConductor {
 	if !n.cfg.Conductor.Enabled {
 		return new(conductor.NoOpConductor)
 	}
-	return &conductorClient{cfg: n.cfg.Conductor, recorder: n.metrics.NewRecorder("conductor"), log: n.log}
+	return &conductorClient{cfg: n.cfg.Conductor, recorder: n.metrics.NewRecorder("conductor"), hide: n.hide, log: n.log}
 }
 
 // Enabled implements conductor.SequencerConductor.
@@ -94,13 +96,14 @@ func (c *conductorClient) Close() {
 func (c *conductorClient) call(ctx context.Context, request func(context.Context, *conductorrpc.APIClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
 	defer cancel()
-	return retry.Do0(ctx, conductorAttempts, retry.Fixed(conductorPause), func() error {
+	err := retry.Do0(ctx, conductorAttempts, retry.Fixed(conductorPause), func() error {
 		conn, err := c.dial(ctx)
 		if err != nil {
 			return err
 		}
 		return request(ctx, conductorrpc.NewAPIClient(conn))
 	})
+	return c.hide.Error(err)
 }
 
 func (c *conductorClient) dial(ctx context.Context) (*rpc.Client, error) {
@@ -111,9 +114,9 @@ func (c *conductorClient) dial(ctx context.Context) (*rpc.Client, error) {
 	}
 	conn, err := rpc.DialOptions(ctx, c.cfg.URL, rpc.WithRecorder(c.recorder))
 	if err != nil {
-		return nil, fmt.Errorf("failed to dial conductor RPC (--conductor.rpc=%s): %w", config.RedactURL(c.cfg.URL), err)
+		return nil, fmt.Errorf("failed to dial conductor RPC (--conductor.rpc=%s): %w", secret.Shown(c.cfg.URL), err)
 	}
-	c.log.Info("Connected to the conductor", "url", config.RedactURL(c.cfg.URL))
+	c.log.Info("Connected to the conductor", "url", secret.Shown(c.cfg.URL))
 	c.conn = conn
 	return conn, nil
 }

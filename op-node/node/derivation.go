@@ -187,7 +187,8 @@ func (n *Node) newAltDA() (*altda.DA, error) {
 	if n.cfg.AltDA.Enabled {
 		n.log.Warn("Alt-DA mode is a beta feature: it may have bugs")
 	}
-	return altda.NewAltDA(n.log, n.cfg.AltDA, chainCfg, n.metrics.AltDAMetrics), nil
+	storage := hidingStorage{n.cfg.AltDA.NewDAClient(), n.hide}
+	return altda.NewAltDAWithStorage(n.log, chainCfg, storage, n.metrics.AltDAMetrics), nil
 }
 
 // safeHeadStore is the record of safe heads: the driver writes it, the RPC reads it.

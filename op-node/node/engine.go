@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/client"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 
-	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // connectEngine dials the engine API and checks that the execution layer is on the configured chain.
@@ -24,8 +24,9 @@ func (n *Node) connectEngine(ctx context.Context) (*sources.EngineClient, error)
 		client.WithRPCRecorder(n.metrics.NewRecorder("engine-api")),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("failed to dial the engine API (--l2=%s): %w", config.RedactURL(c.URL), err)
+		return nil, fmt.Errorf("failed to dial the engine API (--l2=%s): %w", secret.Shown(c.URL), err)
 	}
+	conn = hidingRPC{conn, n.hide}
 	n.cleanups.addFunc("engine API connection", conn.Close)
 
 	clientCfg := sources.EngineClientDefaultConfig(chain)
@@ -36,7 +37,7 @@ func (n *Node) connectEngine(ctx context.Context) (*sources.EngineClient, error)
 	}
 	// An execution layer that is about to sync need not have the genesis block yet.
 	if err := chain.ValidateL2Config(ctx, n.log, engine, n.cfg.Sync.Mode == sync.ELSync); err != nil {
-		return nil, fmt.Errorf("--l2=%s is not on the chain of the rollup config, or refuses --l2.jwt-secret: %w", config.RedactURL(c.URL), err)
+		return nil, fmt.Errorf("--l2=%s is not on the chain of the rollup config, or refuses --l2.jwt-secret: %w", secret.Shown(c.URL), err)
 	}
 	return engine, nil
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/lightcl/op-node/op-node/node/api"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
 	"github.com/lightcl/op-node/op-service/l1chain"
+	"github.com/lightcl/op-node/op-service/secret"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
@@ -80,12 +82,13 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 // that these never use the connection that labels come over. None of them is dialled yet: one that is down does not stop
 // the start.
 func (n *Node) newSources(deps *driver.Deps) (records []driver.Record, err error) {
-	for _, url := range n.cfg.Follow.Sources {
-		source, err := n.newSource(url)
+	names := secret.Names(n.cfg.Follow.Sources)
+	for i, url := range n.cfg.Follow.Sources {
+		source, err := n.newSource(names[i], url)
 		if err != nil {
 			return nil, err
 		}
-		record, err := n.newSource(url)
+		record, err := n.newSource(names[i], url)
 		if err != nil {
 			return nil, err
 		}
@@ -94,9 +97,13 @@ func (n *Node) newSources(deps *driver.Deps) (records []driver.Record, err error
 	return records, nil
 }
 
-func (n *Node) newSource(url string) (*sources.FollowClient, error) {
+// newSource makes a client of a source. Headers for it alone take the place of those for all under the same names.
+func (n *Node) newSource(name, url string) (*sources.FollowClient, error) {
+	header := make(http.Header)
+	maps.Copy(header, n.cfg.Follow.Headers)
+	maps.Copy(header, n.cfg.Follow.SourceHeaders[url])
 	source, err := sources.NewFollowClient(sources.FollowConfig{
-		URL: url, Headers: n.cfg.Follow.Headers, Timeout: n.cfg.Follow.CallTimeout,
+		URL: url, Name: name, Headers: header, Hide: n.hide, Timeout: n.cfg.Follow.CallTimeout,
 	}, n.metrics.NewRecorder("follow-source-api"))
 	if err != nil {
 		return nil, fmt.Errorf("--l2.follow.source: %w", err)

@@ -14,7 +14,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/sources"
 
-	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 const (
@@ -43,8 +43,9 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 	}
 	conn, err := client.NewRPC(ctx, n.log, c.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("failed to dial L1 address (--l1=%s): %w", config.RedactURL(c.URL), err)
+		return nil, fmt.Errorf("failed to dial L1 address (--l1=%s): %w", secret.Shown(c.URL), err)
 	}
+	conn = hidingRPC{conn, n.hide}
 	n.cleanups.addFunc("L1 connection", conn.Close)
 
 	cacheSize := int(c.CacheSize)
@@ -58,7 +59,7 @@ func (n *Node) connectL1(ctx context.Context) (*l1Link, error) {
 		return nil, fmt.Errorf("failed to create L1 source: %w", err)
 	}
 	if err := n.cfg.Chain.Rollup.ValidateL1Config(ctx, n.log, l1); err != nil {
-		return nil, fmt.Errorf("failed to validate the L1 config: --l1=%s is not the L1 of the rollup config: %w", config.RedactURL(c.URL), err)
+		return nil, fmt.Errorf("failed to validate the L1 config: --l1=%s is not the L1 of the rollup config: %w", secret.Shown(c.URL), err)
 	}
 	return &l1Link{L1Client: l1, rpc: conn}, nil
 }

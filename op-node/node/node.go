@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ethereum/go-ethereum/log"
+	gethlog "github.com/ethereum/go-ethereum/log"
 
 	"github.com/ethereum-optimism/optimism/op-node/node/runcfg"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/sequencing"
@@ -22,15 +22,17 @@ import (
 
 	"github.com/lightcl/op-node/op-node/config"
 	"github.com/lightcl/op-node/op-node/metrics"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // Node is a rollup node: made by [New], run by Start, ended by Stop. All methods are safe for concurrent use.
 type Node struct {
 	cfg     *config.Config
-	log     log.Logger
+	log     gethlog.Logger
 	version string
 	metrics *metrics.Metrics
 	clock   clock.Clock
+	hide    *secret.Hider
 
 	l1     *l1Link
 	engine *sources.EngineClient
@@ -56,14 +58,16 @@ var _ cliapp.Lifecycle = (*Node)(nil)
 
 // New connects to L1 and to the execution layer, checks that both are on the configured chain, binds the ports of the servers and
 // builds everything up to the driver, which does not run yet. If anything fails or ctx ends, all of it is released before New returns.
-func New(ctx context.Context, cfg *config.Config, log log.Logger, version string, m *metrics.Metrics, clk clock.Clock) (*Node, error) {
+func New(ctx context.Context, cfg *config.Config, log gethlog.Logger, version string, m *metrics.Metrics, clk clock.Clock) (*Node, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	hide := secret.New(cfg.Secrets()...)
+	log = gethlog.NewLogger(hide.Handler(log.Handler()))
 	log.Info("Initializing rollup node", "version", version)
-	n := &Node{cfg: cfg, log: log, version: version, metrics: m, clock: clk, critical: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: log, version: version, metrics: m, clock: clk, hide: hide, critical: make(chan error, 1)}
 	if err := n.assemble(ctx); err != nil {
-		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+		return nil, hide.Error(errors.Join(err, n.Stop(context.WithoutCancel(ctx))))
 	}
 	return n, nil
 }
@@ -118,7 +122,7 @@ func (n *Node) Start(ctx context.Context) error {
 	err := n.start(ctx)
 	n.mu.Unlock()
 	if err != nil {
-		return errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+		return n.hide.Error(errors.Join(err, n.Stop(context.WithoutCancel(ctx))))
 	}
 	n.metrics.RecordUp()
 	n.log.Info("Rollup node started")
@@ -178,6 +182,7 @@ func (n *Node) Critical() <-chan error { return n.critical }
 
 // fail reports a critical error; the first one counts.
 func (n *Node) fail(err error) {
+	err = n.hide.Error(err)
 	n.log.Error("Critical error", "err", err)
 	select {
 	case n.critical <- fmt.Errorf("critical error: %w", err):

@@ -5,9 +5,6 @@ import (
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
-	ds "github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
-	leveldb "github.com/ipfs/go-ds-leveldb"
 	"github.com/libp2p/go-libp2p"
 
 	"github.com/ethereum-optimism/optimism/op-node/p2p"
@@ -102,13 +99,6 @@ func p2pConfig(c config.P2P, blockTime uint64) (*p2p.Config, error) {
 		out.HostSecurity = append(out.HostSecurity, transports[name]())
 	}
 	return out, nil
-}
-
-func openPeerstore(path string) (ds.Batching, error) {
-	if path == config.InMemory {
-		return dssync.MutexWrap(ds.NewMapDatastore()), nil
-	}
-	return leveldb.NewDatastore(path, nil)
 }
 
 // startPeers joins the network: from here on blocks come in and go out.

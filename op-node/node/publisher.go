@@ -14,7 +14,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	opsigner "github.com/ethereum-optimism/optimism/op-service/signer"
 
-	"github.com/lightcl/op-node/op-node/config"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // gossipOut sends blocks to peers.
@@ -44,9 +44,9 @@ func (n *Node) newPublisher() (*publisher, error) {
 	case c.Remote.Enabled():
 		signer, err := opsigner.NewRemoteSigner(n.log, c.Remote)
 		if err != nil {
-			return nil, fmt.Errorf("--signer.endpoint=%s: %w", config.RedactURL(c.Remote.Endpoint), err)
+			return nil, fmt.Errorf("--signer.endpoint=%s: %w", secret.Shown(c.Remote.Endpoint), err)
 		}
-		p.signer = signer
+		p.signer = hidingSigner{signer, n.hide}
 	default:
 		return p, nil
 	}

@@ -13,12 +13,17 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // FollowConfig says how to reach one source.
 type FollowConfig struct {
 	// URL is http, https, ws or wss, and may contain user info.
 	URL string
+	// Name is what the source is called in logs and metrics; default what of the URL can be shown.
+	Name string
+	// Hide takes secrets, of this source and others, out of errors: a source may say what it was sent. Nil hides nothing.
+	Hide *secret.Hider
 	// Headers go with every HTTP request and with the WebSocket handshake.
 	Headers http.Header
 	// Timeout bounds each call from dialling to the last byte, and each handshake that outlives its call; default 10 s.
@@ -61,6 +66,7 @@ type transport interface {
 // for concurrent use.
 type FollowClient struct {
 	name      string
+	hide      *secret.Hider
 	timeout   time.Duration
 	transport transport
 	recorder  rpc.Recorder
@@ -73,12 +79,13 @@ func NewFollowClient(cfg FollowConfig, recorder rpc.Recorder) (*FollowClient, er
 	if err != nil {
 		return nil, err
 	}
+	name := cmp.Or(cfg.Name, secret.Shown(cfg.URL))
 	timeout, limit := cmp.Or(cfg.Timeout, defaultTimeout), cmp.Or(cfg.MaxResponseBytes, defaultMaxResponseBytes)
 	if timeout < 0 || limit < 0 {
 		return nil, fmt.Errorf("source %s: a negative timeout (%s) or response limit (%d bytes) lets no answer through",
-			redact(u), timeout, limit)
+			name, timeout, limit)
 	}
-	c := &FollowClient{name: redact(u), timeout: timeout, recorder: recorder}
+	c := &FollowClient{name: name, hide: cfg.Hide, timeout: timeout, recorder: recorder}
 	if u.Scheme == "ws" || u.Scheme == "wss" {
 		c.transport = newWSTransport(u, cfg.Headers, limit)
 	} else {
@@ -87,8 +94,7 @@ func NewFollowClient(cfg FollowConfig, recorder rpc.Recorder) (*FollowClient, er
 	return c, nil
 }
 
-// Name is the URL of the source without anything secret: stable, and fit for logs and metric labels. Sources that only
-// differ in user info, path or query have the same name.
+// Name is what the source is called: stable, without anything secret, fit for logs and metric labels.
 func (c *FollowClient) Name() string { return c.name }
 
 // Status asks for the sync status: one request, all refs out of its one response.
@@ -109,11 +115,11 @@ func ask[T any](ctx context.Context, c *FollowClient, method string, decode func
 	var none T
 	data, err := c.call(ctx, call{id: 1, method: method, params: args})
 	if err != nil {
-		return none, fmt.Errorf("source %s: %w", c.name, err)
+		return none, fmt.Errorf("source %s: %w", c.name, c.hide.Error(err))
 	}
 	result, err := decode(data)
 	if err != nil {
-		return none, fmt.Errorf("source %s: %w", c.name, failed(method, err, ErrMalformed))
+		return none, fmt.Errorf("source %s: %w", c.name, c.hide.Error(failed(method, err, ErrMalformed)))
 	}
 	return result, nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+
+	"github.com/lightcl/op-node/op-service/secret"
 )
 
 // parseURL checks the URL of a source. The error shows the URL as given, but for what may be secret in it.
@@ -11,40 +13,20 @@ func parseURL(raw string) (*url.URL, error) {
 	if raw == "" {
 		return nil, errors.New("the URL of the source is empty")
 	}
+	shown := secret.Shown(raw)
 	u, err := url.Parse(raw)
 	if err != nil {
-		var withAddress *url.Error
-		if errors.As(err, &withAddress) {
-			err = withAddress.Err
-		}
-		return nil, fmt.Errorf("the URL of the source cannot be parsed: %w", err)
+		return nil, fmt.Errorf("the URL of the source cannot be parsed: %s", shown) // the error has parts of the URL
 	}
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 	case "":
-		return nil, fmt.Errorf("the URL of the source has no scheme (%s), want http, https, ws or wss", redact(u))
+		return nil, fmt.Errorf("the URL of the source has no scheme: %s, want http, https, ws or wss", shown)
 	default:
-		return nil, fmt.Errorf("the URL of the source has the scheme %q (%s), want http, https, ws or wss", u.Scheme, redact(u))
+		return nil, fmt.Errorf("the URL of the source has another scheme: %s, want http, https, ws or wss", shown)
 	}
 	if u.Hostname() == "" {
-		return nil, fmt.Errorf("the URL of the source has no host (%s)", redact(u))
+		return nil, fmt.Errorf("the URL of the source has no host: %s", shown)
 	}
 	return u, nil
-}
-
-// redact keeps of a URL what is no secret: scheme, host and port. Providers put tokens in the user info, the path and
-// the query alike, so of these it only shows that there are some.
-func redact(u *url.URL) string {
-	const hidden = "***"
-	if u.Opaque != "" {
-		return u.Scheme + ":" + hidden
-	}
-	name := u.Host
-	if u.Scheme != "" {
-		name = u.Scheme + "://" + name
-	}
-	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		name += "/" + hidden
-	}
-	return name
 }

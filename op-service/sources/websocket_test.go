@@ -63,7 +63,7 @@ func overWebsocket(t *testing.T, handler http.Handler, timeout time.Duration) (*
 	t.Cleanup(server.Close)
 	client := newClient(t, FollowConfig{
 		URL:              withSecrets("ws" + strings.TrimPrefix(server.URL, "http")),
-		Headers:          http.Header{"X-Api-Key": {secret}},
+		Headers:          http.Header{"X-Api-Key": {token}},
 		Timeout:          timeout,
 		MaxResponseBytes: 64 << 10,
 	})
@@ -82,7 +82,7 @@ func TestWebsocket(t *testing.T) {
 	c, cut := overWebsocket(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		dials.Add(1)
 		user, password, _ := r.BasicAuth()
-		if user != "user" || password != secret || r.Header.Get("X-Api-Key") != secret || r.URL.Query().Get("key") != secret {
+		if user != "user" || password != token || r.Header.Get("X-Api-Key") != token || r.URL.Query().Get("key") != token {
 			t.Errorf("URL or headers did not arrive: %s %v", r.URL, r.Header)
 		}
 		handler.ServeHTTP(w, r)
@@ -153,7 +153,7 @@ func TestBadWebsocketAnswers(t *testing.T) {
 		}), ErrMalformed, "larger than allowed"},
 		{"rubbish", upgraded(t, answer("<html>")), ErrMalformed, "invalid character"},
 		{"null", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":null}`)), ErrMalformed, "null"},
-		{"wrong types", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":{"safe_l2":7}}`)), ErrMalformed, "cannot unmarshal JSON number"},
+		{"wrong types", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"result":{"safe_l2":7}}`)), ErrMalformed, "unmarshal JSON number"},
 		{"JSON-RPC error", upgraded(t, answer(`{"jsonrpc":"2.0","id":ID,"error":{"code":-32000,"message":"no"}}`)), ErrFetch, "error -32000: no"},
 		{"large message", upgraded(t, answer(strings.Repeat(" ", 65<<10))), ErrMalformed, "larger than allowed"},
 		{"endless message", upgraded(t, func(conn *websocket.Conn) {

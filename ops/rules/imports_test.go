@@ -40,8 +40,8 @@ var rules = []rule{
 		because: "the decision cores are pure: they import nothing of ours, and of others only values",
 	},
 	{
-		of: []string{"op-service/..."}, among: our, only: []string{"op-node/rollup/follow"},
-		because: "an adapter speaks the core's language, and knows neither the other adapters nor who uses it",
+		of: []string{"op-service/..."}, among: our, only: []string{"op-node/rollup/follow", "op-service/secret"},
+		because: "an adapter speaks the core's language, keeps secrets, and knows neither the other adapters nor who uses it",
 	},
 	{
 		of: []string{"op-node/rollup/engine"}, among: our, only: []string{"op-node/rollup/follow"},

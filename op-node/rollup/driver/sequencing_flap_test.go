@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -74,14 +75,14 @@ func TestStopAnswersInTime(t *testing.T) {
 			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},
 		"a divergence that leaves no origin to build with": func(s *stage) {
-			s.l1.set(func(l *l1Endpoint) { l.stalled = true })
+			s.l1.Set(func(l *testutil.L1State) { l.Stalled = true })
 			other := s.replace(s.own(20), 20, "replaced")
 			require.NoError(s.t, s.el.Give(other...))
 			s.source.says(other[19].Ref, s.own(3).Ref)
 			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},
 		"a walk-back": func(s *stage) {
-			s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1().Fork("r", s.head().L1Origin.Number-1) })
+			s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", s.head().L1Origin.Number-1) })
 			s.until(5*time.Second, "the walk-back", func() bool { return s.counts.reorg("walk_back") == 1 })
 		},
 		"a block that the engine does not take": func(s *stage) {

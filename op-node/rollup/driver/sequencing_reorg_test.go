@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 )
 
 // An L1 reorg takes the origin of the safe block away. How far that goes back only the source can tell. Until it does no
@@ -24,7 +25,7 @@ func TestLightSequencerWaitsOutAnL1ReorgUnderTheSafeBlock(t *testing.T) {
 				before := s.status()
 				shared := before.SafeL2.L1Origin.Number - 2
 				require.Less(s.t, before.FinalizedL2.L1Origin.Number, shared)
-				s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1().Fork("r", shared) })
+				s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", shared) })
 				s.until(5*time.Second, "the end of what is above safe", func() bool { return s.head() == before.SafeL2 })
 				reorged := time.Now()
 				s.wait(silence)
@@ -41,7 +42,7 @@ func TestLightSequencerWaitsOutAnL1ReorgUnderTheSafeBlock(t *testing.T) {
 				}
 				s.source.mu.Lock()
 				head := s.own(number).Ref
-				s.source.say = follow.Status{Safe: head, LocalSafe: head, Finalized: before.FinalizedL2, CurrentL1: s.l1.branch.Block(shared + 1).Ref}
+				s.source.say = follow.Status{Safe: head, LocalSafe: head, Finalized: before.FinalizedL2, CurrentL1: s.l1.Branch().Block(shared + 1).Ref}
 				s.source.mu.Unlock()
 				told := time.Now()
 				took := s.until(pollTime+blockTime, "the next block", func() bool { return len(s.net.since(told)) > 0 })
@@ -52,7 +53,7 @@ func TestLightSequencerWaitsOutAnL1ReorgUnderTheSafeBlock(t *testing.T) {
 				require.Equal(s.t, before.FinalizedL2, s.status().FinalizedL2)
 				for n := head.Number; n <= s.head().Number; n++ {
 					ref := s.own(n).Ref
-					require.Equal(s.t, s.l1.branch.Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %d", n)
+					require.Equal(s.t, s.l1.Branch().Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %d", n)
 				}
 			})
 		})
@@ -72,7 +73,7 @@ func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
 				stop()
 				begin := time.Now()
 				head := uint64(time.Since(s.start) / l1BlockTime)
-				s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1().Fork("r", head-depth) })
+				s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", head-depth) })
 				s.wait(time.Second) // to the next L1 head signal, at most
 				known := time.Now()
 				s.wait(40 * time.Second)
@@ -83,7 +84,7 @@ func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
 					require.NoError(s.t, err)
 					ref, err := derive.PayloadToBlockRef(s.chain.RollupConfig(), envelope.ExecutionPayload)
 					require.NoError(s.t, err)
-					require.Equal(s.t, s.l1.branch.Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %s, depth %d, offset %s", ref, depth, offset)
+					require.Equal(s.t, s.l1.Branch().Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %s, depth %d, offset %s", ref, depth, offset)
 				}
 				require.LessOrEqual(s.t, s.counts.reorg("walk_back"), 1)
 				require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), blockTime+100*time.Millisecond, "depth %d, offset %s", depth, offset)
@@ -104,9 +105,9 @@ func TestLightSequencerSurvivesAnL1ThatFlips(t *testing.T) {
 			stop()
 			begin := time.Now()
 			fork := s.chain.L1().Fork("r", s.status().SafeL2.L1Origin.Number-1)
-			s.l1.set(func(l *l1Endpoint) { l.branch = fork })
+			s.l1.Set(func(l *testutil.L1State) { l.Branch = fork })
 			s.wait(1100 * time.Millisecond)
-			s.l1.set(func(l *l1Endpoint) { l.branch = s.chain.L1() })
+			s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1() })
 			s.wait(30 * time.Second)
 			require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), 2*blockTime, "offset %s", offset)
 			require.GreaterOrEqual(s.t, s.head().Time+4, uint64(time.Now().Unix()), "production has caught up: %s", s)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -17,16 +18,16 @@ func TestLightSequencerWhileOthersStall(t *testing.T) {
 			func(s *stage) { s.source.stall(false) },
 		},
 		"L1 does not answer": {
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.stalled = true }) },
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.stalled = false }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Stalled = true }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Stalled = false }) },
 		},
 		"L1 stands still": {
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.behind = 2 }) },
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.behind = 0 }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Behind = 2 }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Behind = 0 }) },
 		},
 		"L1 is slow": {
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.delay = 3 * time.Second }) },
-			func(s *stage) { s.l1.set(func(l *l1Endpoint) { l.delay = 0 }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Delay = 3 * time.Second }) },
+			func(s *stage) { s.l1.Set(func(l *testutil.L1State) { l.Delay = 0 }) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

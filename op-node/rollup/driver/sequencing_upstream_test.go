@@ -22,6 +22,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/event"
 	upstreamsources "github.com/ethereum-optimism/optimism/op-service/sources"
 	"github.com/ethereum-optimism/optimism/op-service/testlog"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -42,7 +43,7 @@ func (u upstreamNode) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
 
 // upstreamSource is our source, and L1, as upstream's driver wants them.
 type upstreamSource struct {
-	*l1Endpoint
+	*testutil.L1Endpoint
 	source *sourceActor
 }
 

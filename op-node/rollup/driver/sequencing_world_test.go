@@ -39,7 +39,7 @@ type stage struct {
 	peers  *modelel.Network
 	// watched is what the controller is given for the node's client of the engine.
 	watched func(client modelel.Engine) modelel.Engine
-	l1      *l1Endpoint
+	l1      *testutil.L1Endpoint
 	source  *sourceActor
 	net     *publications
 	counts  *counters
@@ -85,7 +85,7 @@ func newStage(t testing.TB, opts ...modelel.Option) *stage {
 		counts: newCounters(), leader: new(conductor.NoOpConductor), state: new(sequencerState),
 		log: testlog.Logger(t, slog.LevelError+1), watched: func(client modelel.Engine) modelel.Engine { return client }}
 	s.reopen(opts...)
-	s.l1 = &l1Endpoint{branch: s.chain.L1(), start: s.start, kept: make(map[common.Hash]bool)}
+	s.l1 = testutil.NewL1Endpoint(s.chain, l1BlockTime)
 	s.source = &sourceActor{s: s}
 	s.config = driver.Config{Rollup: s.chain.RollupConfig(), EngineTimeout: 5 * time.Second, PollInterval: pollTime, FixedInterval: true}
 	return s
@@ -205,7 +205,7 @@ func (s *stage) replace(shared modelel.Block, blocks int, salt string) []modelel
 		if number <= s.el.Heads().Latest.Number {
 			origin = s.own(number).Ref.L1Origin.Number
 		}
-		origins = append(origins, s.l1.branch.Block(origin))
+		origins = append(origins, s.l1.Branch().Block(origin))
 	}
 	return s.chain.Extend(shared, salt, origins...)
 }
@@ -273,7 +273,7 @@ func (a *sourceActor) says(localSafe, finalized eth.L2BlockRef) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	number := max(uint64(time.Since(a.s.start)/l1BlockTime), localSafe.L1Origin.Number)
-	a.say = follow.Status{Safe: localSafe, LocalSafe: localSafe, Finalized: finalized, CurrentL1: a.s.l1.branch.Block(number).Ref}
+	a.say = follow.Status{Safe: localSafe, LocalSafe: localSafe, Finalized: finalized, CurrentL1: a.s.l1.Branch().Block(number).Ref}
 	a.told = true
 }
 
@@ -336,7 +336,7 @@ func (a *sourceActor) Status(ctx context.Context) (follow.Status, error) {
 	}
 	if !told {
 		genesis := a.s.chain.Genesis().Ref
-		return follow.Status{Safe: genesis, LocalSafe: genesis, Finalized: genesis, CurrentL1: a.s.l1.branch.Block(0).Ref}, nil
+		return follow.Status{Safe: genesis, LocalSafe: genesis, Finalized: genesis, CurrentL1: a.s.l1.Branch().Block(0).Ref}, nil
 	}
 	return say, nil
 }

@@ -162,19 +162,19 @@ func (s *story) l1Command(first string, d testutil.Command) error {
 		if err != nil {
 			return err
 		}
-		l1.set(func(l *l1Endpoint) { l.branch = l.branch.Fork(d.CmdArgs[1].Key, last.Ref.Number) })
+		l1.Set(func(l *testutil.L1State) { l.Branch = l.Branch.Fork(d.CmdArgs[1].Key, last.Ref.Number) })
 	case "behind":
 		n, err := strconv.ParseUint(d.CmdArgs[0].Vals[0], 10, 64)
-		l1.set(func(l *l1Endpoint) { l.behind = n })
+		l1.Set(func(l *testutil.L1State) { l.Behind = n })
 		return err
 	case "slow":
 		delay, err := time.ParseDuration(d.CmdArgs[0].Vals[0])
-		l1.set(func(l *l1Endpoint) { l.delay = delay })
+		l1.Set(func(l *testutil.L1State) { l.Delay = delay })
 		return err
 	case "silent":
-		l1.set(func(l *l1Endpoint) { l.stalled = true })
+		l1.Set(func(l *testutil.L1State) { l.Stalled = true })
 	case "heal":
-		l1.set(func(l *l1Endpoint) { l.stalled, l.behind, l.delay = false, 0, l1Delay })
+		l1.Set(func(l *testutil.L1State) { l.Stalled, l.Behind, l.Delay = false, 0, l1Delay })
 	default:
 		return fmt.Errorf("unknown command l1 %s", first)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/driver"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
 
@@ -79,7 +80,8 @@ type happening struct {
 func newTale(t testing.TB) *story {
 	s := &story{stage: newStage(t), blocks: make(map[common.Hash]modelel.Block),
 		named: make(map[string]modelel.Block), mine: make(map[common.Hash]bool), told: make(map[string]string)}
-	s.l1.delay, s.source.delay, s.eventDelay = l1Delay, sourceDelay, eventDelay
+	s.l1.Set(func(l *testutil.L1State) { l.Delay = l1Delay })
+	s.source.delay, s.eventDelay = sourceDelay, eventDelay
 	s.log = log.NewLogger(&storyLog{story: s})
 	s.counts.onReorg, s.counts.onTask, s.counts.onHead = s.onReorg, s.onTask, s.onHead
 	s.forget()
@@ -391,7 +393,7 @@ func (s *story) keeps(whose string, before, now map[string]eth.L2BlockRef) map[s
 	after := maps.Clone(before)
 	for label, ref := range now {
 		was := before[label]
-		demanded := !s.l1.has(was.L1Origin) && !strings.Contains(label, "finalized")
+		demanded := !s.l1.Has(was.L1Origin) && !strings.Contains(label, "finalized")
 		if ref.Number < was.Number && !demanded {
 			s.breach("%s label %s fell from %s to %s", whose, label, s.name(was.Hash), s.name(ref.Hash))
 		}
@@ -444,7 +446,7 @@ func (s *story) offL1() (count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ref := st.UnsafeL2; ref.Number > st.LocalSafeL2.Number; ref = s.blocks[ref.ParentHash].Ref {
-		if !s.l1.has(ref.L1Origin) {
+		if !s.l1.Has(ref.L1Origin) {
 			count++
 		}
 	}

@@ -206,11 +206,13 @@ func (l *L1Endpoint) L1BlockRefByLabel(ctx context.Context, label eth.BlockLabel
 	return ref, nil
 }
 
+// L1BlockRefByHash asks only for blocks that the client does not know.
 func (l *L1Endpoint) L1BlockRefByHash(ctx context.Context, hash common.Hash) (eth.L1BlockRef, error) {
 	b, err := l.byHash(ctx, hash)
 	return b.Ref, err
 }
 
+// InfoByHash asks only for blocks that the client does not know.
 func (l *L1Endpoint) InfoByHash(ctx context.Context, hash common.Hash) (eth.BlockInfo, error) {
 	b, err := l.byHash(ctx, hash)
 	if err != nil {

@@ -28,7 +28,7 @@ type world struct {
 	chain   *modelel.Chain
 	el      *modelel.EL
 	view    *l1chain.View
-	l1Calls int
+	l1      *testutil.L1Endpoint
 	driver  *Driver
 	metrics *counts
 	start   time.Time
@@ -45,6 +45,7 @@ const l1FinalityLag = 4
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now(), finality: l1FinalityLag}
 	w.el = w.chain.NewEL()
+	w.l1 = testutil.NewL1Endpoint(w.chain, 12*time.Second)
 	return w
 }
 
@@ -52,7 +53,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) follow(cfg Config, list ...Source) {
 	t := w.t
 	logger := testlog.Logger(t, slog.LevelError)
-	view, err := l1chain.New(l1chain.Config{}, w, logger, l1chain.NullMetrics{}, clock.SystemClock)
+	view, err := l1chain.New(l1chain.Config{}, w.l1, logger, l1chain.NullMetrics{}, clock.SystemClock)
 	require.NoError(t, err)
 	w.view = view
 	cfg.Rollup, cfg.EngineTimeout = w.chain.RollupConfig(), time.Second
@@ -91,20 +92,8 @@ func (w *world) beat(ctx context.Context) {
 	}
 }
 
-func (w *world) l1Head() uint64 { return uint64(time.Since(w.start) / (12 * time.Second)) }
+func (w *world) l1Head() uint64 { return w.l1.Head() }
 func (w *world) l2Head() uint64 { return uint64(time.Since(w.start) / (2 * time.Second)) }
-
-// Fetch answers for L1.
-func (w *world) Fetch(_ context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
-	w.l1Calls++
-	refs := make([]eth.L1BlockRef, len(numbers))
-	for i, n := range numbers {
-		if n <= w.l1Head() {
-			refs[i] = w.chain.L1().Block(n).Ref
-		}
-	}
-	return refs, nil
-}
 
 // truth is what a deriving node says when it has digested L1 up to a block: batches land two L1 blocks late, and L1
 // finalizes after four more.

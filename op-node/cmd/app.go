@@ -33,14 +33,16 @@ func newApp() *cli.App {
 	app.Description = "Drives an L2 execution client: derives the chain from L1, or follows a node that does. Can sequence."
 	app.Version = opservice.FormatVersion(version.Version, GitCommit, GitDate, version.Meta)
 	app.Flags = set.Flags
+	app.EnableBashCompletion = true
 	app.Action = cliapp.LifecycleCmd(func(ctx *cli.Context, closeApp context.CancelCauseFunc) (cliapp.Lifecycle, error) {
 		return newNode(ctx, set, closeApp)
 	})
 	app.Commands = []*cli.Command{
 		{Name: "p2p", Usage: "Keys and ids of peers", Subcommands: p2p.Subcommands},
 		{Name: "genesis", Usage: "Genesis files and rollup configs", Subcommands: genesis.Subcommands},
-		{Name: "doc", Usage: "Documentation made by the program", Subcommands: doc.NewSubcommands(metrics.New())},
+		{Name: "doc", Usage: "Documentation made by the program", Subcommands: append(doc.NewSubcommands(metrics.New()), man())},
 		{Name: "networks", Usage: "Chains that are known by name", Subcommands: []*cli.Command{dumpRollupConfig()}},
+		completion(),
 	}
 	return app
 }

@@ -92,6 +92,37 @@ fuzz:  ## Run each fuzz target for FUZZTIME.
 		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
 	done
 
+# What a release is named by. Outside of a release the newest tag, or none, and the commit.
+release = go -C ops/release run . --root=../.. --out=bin/release --version=$(version) --commit=$(commit) --date=$(date)
+
+.PHONY: release
+release:  ## Make a release in bin/release: archives, image, Debian packages, SBOM, checksums; ARGS=--arch=amd64 for one platform.
+	rm -rf bin/release
+	$(release) $(ARGS) all
+
+.PHONY: image
+image:  ## Make the container image alone, in bin/release.
+	$(release) $(ARGS) image
+
+.PHONY: release-lock
+release-lock:  ## Record the newest versions of the Debian packages in the image.
+	$(release) lock
+
+.PHONY: deploy-check
+deploy-check: release  ## Make a release twice and compare; start image, package and the compose demonstration for real.
+	go -C ops/release test ./...
+	mv bin/release/SHA256SUMS bin/SHA256SUMS.first
+	$(release) all
+	diff bin/SHA256SUMS.first bin/release/SHA256SUMS
+	$(release) devnet
+	go -C ops/deploy test -count=1 -timeout=20m -v . -args -release=bin/release
+
+.PHONY: compose
+compose:  ## Bring up the demonstration in ops/compose, with images built from this checkout. Needs a Docker engine.
+	$(release) --arch=$$(go env GOARCH) image devnet
+	for image in bin/release/op-node-image_*_linux_$$(go env GOARCH).tar bin/release/op-node-devnet-image_*.tar; do docker load -i $$image; done
+	OP_NODE_VERSION=$(patsubst v%,%,$(version)) docker-compose -f ops/compose/demo.yml up -d
+
 .PHONY: fmt
 fmt:  ## Format the code.
 	gofmt -w op-node op-service ops

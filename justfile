@@ -48,6 +48,26 @@ soak CHECKS='10000':
 fuzz TIME='10s':
     make fuzz FUZZTIME={{TIME}}
 
+# Make a release in bin/release: archives, image, Debian packages, SBOM, checksums; --arch=amd64 for one platform.
+release *ARGS:
+    make release ARGS='{{ARGS}}'
+
+# Make the container image alone, in bin/release.
+image *ARGS:
+    make image ARGS='{{ARGS}}'
+
+# Record the newest versions of the Debian packages in the image.
+release-lock:
+    make release-lock
+
+# Make a release twice and compare; start image, package and the compose demonstration for real.
+deploy-check:
+    make deploy-check
+
+# Bring up the demonstration in ops/compose, with images built from this checkout. Needs a Docker engine.
+compose:
+    make compose
+
 # Format the code.
 fmt:
     make fmt

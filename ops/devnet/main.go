@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -63,6 +64,9 @@ func newApp() *cli.App {
 			&cli.DurationFlag{Name: "l2-block-time", Value: defaults.L2BlockTime, Usage: "whole seconds"},
 			&cli.Uint64Flag{Name: "finalized-distance", Value: defaults.FinalizedDistance, Usage: "L1 `BLOCKS` from head to finality"},
 			&cli.StringSliceFlag{Name: "follower-flag", Usage: "one more `FLAG` for every op-node, such as --log.level=debug; repeatable"},
+			&cli.StringFlag{Name: "expose", Usage: "serve L1 (8545, ws 8546), the source (9545) and the engines (8551 and up) on this `ADDRESS`, for op-nodes that run elsewhere"},
+			&cli.IntFlag{Name: "engines", Usage: "with --expose: `NUMBER` of op-geths for them"},
+			&cli.StringFlag{Name: "files", Usage: "with --expose: `FOLDER` for the JWT secret and the configs that they need"},
 			&cli.BoolFlag{Name: "metrics", Usage: "have every op-node serve metrics on a free port"},
 			&cli.StringFlag{Name: "dir", Usage: "keep logs and config files in this `DIRECTORY`; by default they are deleted at the end"},
 		},
@@ -91,6 +95,7 @@ type config struct {
 	deriving  bool
 	extra     []string
 	metrics   bool
+	exposure  exposure
 	// batchFollower has the batcher read the first follower; stack.Batcher is off then.
 	batchFollower bool
 	dir           string
@@ -123,6 +128,7 @@ func readConfig(c *cli.Context) (config, error) {
 		stack: o, binary: c.String("op-node"), followers: c.Int("followers"), deriving: c.Bool("deriving-follower"),
 		extra: c.StringSlice("follower-flag"), metrics: c.Bool("metrics"), dir: c.String("dir"),
 		sourcing: sourcing{count: c.Int("sources"), quorum: c.Int("quorum"), fault: c.String("fault"), after: c.Duration("fault-after")},
+		exposure: exposure{host: c.String("expose"), engines: c.Int("engines"), files: c.String("files")},
 		check:    c.Bool("check"), settle: c.Duration("settle"), deadline: c.Duration("timeout"), duration: c.Duration("duration"),
 	}
 	reads := c.String("batcher-reads")
@@ -142,7 +148,7 @@ func readConfig(c *cli.Context) (config, error) {
 		return config{}, fmt.Errorf("--timeout=%s must be longer than --settle=%s", cfg.deadline, cfg.settle)
 	}
 	cfg.stack.Batcher = o.Batcher && !cfg.batchFollower
-	return cfg, cfg.sourcing.check(cfg.followers)
+	return cfg, errors.Join(cfg.sourcing.check(cfg.followers), cfg.exposure.check())
 }
 
 // display is a table for a terminal and lines for anything else.

@@ -59,6 +59,9 @@ func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 			return err
 		}
 	}
+	if err := cfg.exposure.start(ctx, net, &cleanup); err != nil {
+		return err
+	}
 	display.Note(introduction(cfg, net, followers, time.Since(begin)))
 	if err := sources.misbehave(ctx, followers, display); err != nil {
 		return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -26,6 +27,7 @@ const usage = `usage: release [flags] WHAT...
   sbom       what the program is built from, in CycloneDX's form
   sums       SHA256SUMS of what is there
   all        all of that
+  devnet     the image of the demonstration in ops/compose, for this machine
   lock       record the newest versions of the Debian packages in the image
 flags:`
 
@@ -117,6 +119,8 @@ func (r release) make(ctx context.Context, what string) error {
 		return r.archives(ctx)
 	case "image":
 		return r.image(ctx)
+	case "devnet":
+		return r.devnet(ctx)
 	case "deb":
 		return r.debs(ctx)
 	case "sbom":
@@ -148,14 +152,18 @@ func (r release) platforms(list []platform) []platform {
 // program builds op-node for a platform, without cgo and without paths of this machine, and returns where it is. What was
 // built before is taken from the compiler's cache.
 func (r release) program(ctx context.Context, p platform) (string, error) {
-	file := filepath.Join(r.out, "build", p.String(), "op-node")
+	return r.build(ctx, p, "op-node", "./op-node/cmd")
+}
+
+func (r release) build(ctx context.Context, p platform, name, pkg string) (string, error) {
+	file := filepath.Join(r.out, "build", p.String(), name)
 	stamp := fmt.Sprintf("-s -w -buildid= -X main.GitCommit=%s -X main.GitDate=%d -X github.com/ethereum-optimism/optimism/op-node/version.Version=v%s -X github.com/ethereum-optimism/optimism/op-node/version.Meta=",
 		r.commit, r.time.Unix(), r.version)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", file, "./op-node/cmd")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", file, pkg)
 	cmd.Dir = r.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOFLAGS=-mod=readonly")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build for %s: %w\n%s", p, err, out)
+		return "", fmt.Errorf("build %s for %s: %w\n%s", name, p, err, out)
 	}
 	return file, nil
 }
@@ -165,8 +173,13 @@ func (r release) goTool(ctx context.Context, name string, args ...string) ([]byt
 	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", name}, args...)...)
 	cmd.Dir = filepath.Join(r.root, "ops", "release")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
-	cmd.Stderr = os.Stderr
-	return cmd.Output()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said.Bytes())
+	}
+	return out, nil
 }
 
 // lock writes the lock file anew.

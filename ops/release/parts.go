@@ -12,18 +12,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/lightcl/op-node/ops/release/debian"
 	"github.com/lightcl/op-node/ops/release/image"
@@ -94,7 +94,7 @@ func (r release) image(ctx context.Context) error {
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range r.platforms(linux) {
-		built, err := r.imageFor(ctx, p)
+		built, err := r.imageFor(ctx, p, "op-node", "./op-node/cmd")
 		if err != nil {
 			return err
 		}
@@ -106,11 +106,7 @@ func (r release) image(ctx context.Context) error {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: built, Descriptor: v1.Descriptor{
 			MediaType: types.OCIManifestSchema1, Platform: &v1.Platform{OS: p.os, Architecture: p.arch},
 		}})
-		tag, err := name.NewTag("op-node:" + r.tag())
-		if err != nil {
-			return fmt.Errorf("--version: %w", err)
-		}
-		if err := tarball.WriteToFile(filepath.Join(r.out, fmt.Sprintf("op-node-image_%s_%s.tar", r.version, p)), tag, built); err != nil {
+		if err := r.loadable(built, "op-node", p); err != nil {
 			return err
 		}
 	}
@@ -123,17 +119,40 @@ func (r release) image(ctx context.Context) error {
 	return err
 }
 
+// devnet writes the image of the demonstration for this machine: op-node and the devnet around it, as a tarball for
+// `docker load`. It is no part of a release.
+func (r release) devnet(ctx context.Context) error {
+	p := platform{"linux", runtime.GOARCH}
+	built, err := r.imageFor(ctx, p, "devnet", "./ops/devnet", "op-node", "./op-node/cmd")
+	if err != nil {
+		return err
+	}
+	return r.loadable(built, "op-node-devnet", p)
+}
+
+// loadable writes an image as a tarball that docker loads under a name and the version.
+func (r release) loadable(built v1.Image, called string, p platform) error {
+	tag, err := name.NewTag(called + ":" + r.tag())
+	if err != nil {
+		return fmt.Errorf("--version: %w", err)
+	}
+	return tarball.WriteToFile(filepath.Join(r.out, fmt.Sprintf("%s-image_%s_%s.tar", called, r.version, p)), tag, built)
+}
+
 // tag is the version as a tag of an image, which may not have a plus.
 func (r release) tag() string { return strings.ReplaceAll(r.version, "+", "-") }
 
-func (r release) imageFor(ctx context.Context, p platform) (v1.Image, error) {
-	file, err := r.program(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// imageFor makes an image of programs, given by name and package one after the other; the first is its command.
+func (r release) imageFor(ctx context.Context, p platform, programs ...string) (v1.Image, error) {
+	built := make(map[string][]byte)
+	for i := 0; i < len(programs); i += 2 {
+		file, err := r.build(ctx, p, programs[i], programs[i+1])
+		if err != nil {
+			return nil, err
+		}
+		if built[programs[i]], err = os.ReadFile(file); err != nil {
+			return nil, err
+		}
 	}
 	packages, err := debian.Locked(p.arch)
 	if err != nil {
@@ -149,7 +168,7 @@ func (r release) imageFor(ctx context.Context, p platform) (v1.Image, error) {
 		debs = append(debs, deb)
 	}
 	return image.New(image.Build{
-		Architecture: p.arch, Program: program, Version: "v" + r.version, Commit: r.commit, Time: r.time, Home: home,
+		Architecture: p.arch, Programs: built, Command: programs[0], Version: "v" + r.version, Commit: r.commit, Time: r.time, Home: home,
 	}, debs)
 }
 

@@ -27,7 +27,7 @@ import (
 const (
 	searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	bundle     = "etc/ssl/certs/ca-certificates.crt"
-	program    = "usr/local/bin/op-node"
+	programs   = "usr/local/bin/"
 	busybox    = "bin/busybox"
 )
 
@@ -39,12 +39,13 @@ var applets string
 // Applets lists them.
 func Applets() []string { return strings.Fields(applets) }
 
-// Build is one build of the program.
+// Build is what an image is made of.
 type Build struct {
-	// Architecture is that of the program: amd64 or arm64.
+	// Architecture is that of the programs: amd64 or arm64.
 	Architecture string
-	// Program is the program itself, linked without cgo.
-	Program []byte
+	// Programs are the programs by name, linked without cgo, and Command is the one that a container runs.
+	Programs map[string][]byte
+	Command  string
 	// Version and Commit name the source; Time is the commit's, and that of all files.
 	Version, Commit string
 	Time            time.Time
@@ -62,7 +63,11 @@ func New(build Build, debs [][]byte) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	upper, err := layer([]file{{name: program, mode: 0o755, content: build.Program}}, build.Time)
+	var own []file
+	for name, content := range build.Programs {
+		own = append(own, file{name: programs + name, mode: 0o755, content: content})
+	}
+	upper, err := layer(own, build.Time)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func New(build Build, debs [][]byte) (v1.Image, error) {
 	image = mutate.ConfigMediaType(image, types.OCIConfigJSON)
 	image, err = mutate.Append(image,
 		mutate.Addendum{Layer: lower, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: "busybox-static, ca-certificates"}},
-		mutate.Addendum{Layer: upper, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: "op-node"}})
+		mutate.Addendum{Layer: upper, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: build.Command}})
 	if err != nil {
 		return nil, fmt.Errorf("layers: %w", err)
 	}
@@ -82,10 +87,10 @@ func New(build Build, debs [][]byte) (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture, config.Created = "linux", build.Architecture, created
 	config.Config = v1.Config{
-		Cmd: []string{"op-node"},
+		Cmd: []string{build.Command},
 		Env: []string{"PATH=" + searchPath, "SSL_CERT_FILE=/" + bundle},
 		Labels: map[string]string{
-			"org.opencontainers.image.title":       "op-node",
+			"org.opencontainers.image.title":       build.Command,
 			"org.opencontainers.image.description": "Rollup node of the OP Stack, with a mode that follows other nodes",
 			"org.opencontainers.image.licenses":    "MIT",
 			"org.opencontainers.image.source":      build.Home,

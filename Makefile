@@ -121,7 +121,7 @@ deploy-check: release  ## Make a release twice and compare; start image, package
 compose:  ## Bring up the demonstration in ops/compose, with images built from this checkout. Needs a Docker engine.
 	$(release) --arch=$$(go env GOARCH) image devnet
 	for image in bin/release/op-node-image_*_linux_$$(go env GOARCH).tar bin/release/op-node-devnet-image_*.tar; do docker load -i $$image; done
-	OP_NODE_VERSION=$(patsubst v%,%,$(version)) docker-compose -f ops/compose/demo.yml up -d
+	IMAGE_TAG=$(patsubst v%,%,$(version)) docker-compose -f ops/compose/demo.yml up -d
 
 .PHONY: fmt
 fmt:  ## Format the code.

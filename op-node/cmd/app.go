@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ethereum/go-ethereum/log"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ethereum-optimism/optimism/op-node/cmd/genesis"
@@ -21,6 +22,7 @@ import (
 	"github.com/lightcl/op-node/op-node/flags"
 	"github.com/lightcl/op-node/op-node/metrics"
 	"github.com/lightcl/op-node/op-node/node"
+	"github.com/lightcl/op-node/op-service/printable"
 	"github.com/lightcl/op-node/op-service/secret"
 )
 
@@ -50,7 +52,7 @@ func newApp() *cli.App {
 // newNode makes the node that the flags describe, ready to be started.
 func newNode(ctx *cli.Context, set *flags.Set, closeApp context.CancelCauseFunc) (cliapp.Lifecycle, error) {
 	logCfg := oplog.ReadCLIConfig(ctx)
-	logger := oplog.NewLogger(oplog.AppOut(ctx), logCfg)
+	logger := log.NewLogger(printable.Handler(oplog.NewLogger(oplog.AppOut(ctx), logCfg).Handler()))
 	oplog.SetGlobalLogHandler(logger.Handler())
 	opservice.ValidateEnvVars(flags.EnvPrefix, set.Flags, logger)
 	opservice.WarnOnDeprecatedFlags(ctx, set.Deprecated, logger)

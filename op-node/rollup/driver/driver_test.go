@@ -10,6 +10,7 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
@@ -25,12 +26,12 @@ func TestFollowsOneSource(t *testing.T) {
 		w.run(time.Minute)
 		w.requireFollowing()
 		w.requireUnsafe()
-		calls, polls := w.l1.Calls(), a.count()
+		calls, polls := w.l1.Calls(), a.Count()
 		w.run(10 * time.Minute)
 		w.requireFollowing()
 		require.Equal(t, calls, w.l1.Calls(), "in steady state following costs no L1 call")
-		require.LessOrEqual(t, a.count()-polls, 201, "two requests for each L1 block, and a keep-alive in every 4 s of the rest")
-		require.Equal(t, 1, a.most)
+		require.LessOrEqual(t, a.Count()-polls, 201, "two requests for each L1 block, and a keep-alive in every 4 s of the rest")
+		require.Equal(t, 1, a.Most())
 		status, err := w.driver.SyncStatus(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, status.LocalSafeL2, status.PendingSafeL2, "spec X2")
@@ -44,8 +45,8 @@ func TestCurrentL1IsTheOwn(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.honest("a")
-		say := a.say
-		a.does(func() (follow.Status, error) {
+		say := a.Saying()
+		a.Does(func() (follow.Status, error) {
 			status, err := say()
 			status.CurrentL1.Time, status.CurrentL1.ParentHash = 1, status.CurrentL1.Hash
 			return status, err
@@ -65,8 +66,8 @@ func TestStalledSource(t *testing.T) { // spec T10, T11
 		a := w.honest("a")
 		w.follow(Config{}, a)
 		w.run(2 * time.Minute)
-		say := a.say
-		a.does(nil)
+		say := a.Saying()
+		a.Does(nil)
 		before := w.labels()
 		for range 60 {
 			w.run(time.Second)
@@ -76,8 +77,8 @@ func TestStalledSource(t *testing.T) { // spec T10, T11
 		ready, why := w.driver.Ready()
 		require.False(t, ready)
 		require.Contains(t, why, "fetch_failed")
-		require.Equal(t, 1, a.most, "one request in flight")
-		a.does(say)
+		require.Equal(t, 1, a.Most(), "one request in flight")
+		a.Does(say)
 		w.run(30 * time.Second)
 		w.requireFollowing()
 	})
@@ -90,7 +91,7 @@ func TestFailover(t *testing.T) { // spec T19
 		w.follow(Config{}, a, b)
 		w.run(time.Minute)
 		require.Equal(t, "a", w.driver.State().Followed)
-		a.down()
+		a.Does(testutil.Down())
 		// The last word of a counts for three polls, and then it is b's turn.
 		w.run(12*time.Second + 12*time.Second)
 		require.Equal(t, "b", w.driver.State().Followed)
@@ -104,20 +105,20 @@ func TestQuorumWithLiar(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		fork := w.chain.L2().Fork("x", 0)
-		liar := &fake{name: "liar", w: w}
+		liar := w.source("liar", nil)
 		lie := func() (follow.Status, error) {
 			status := w.version(fork, w.l1Head())
 			status.Finalized = w.truth(w.l1Head()).Finalized // for a lie about that it would have no say at all
 			return status, nil
 		}
-		w.follow(Config{Quorum: 2}, liar.does(lie),
+		w.follow(Config{Quorum: 2}, liar.Does(lie),
 			w.honest("b"), w.honest("c"))
 		w.run(5 * time.Minute)
 		w.requireFollowing()
 		require.Equal(t, 2, w.metrics.disagreements, "with b and with c, from the first block on")
 		require.Equal(t, [][2]string{{"liar", "b"}, {"liar", "c"}}, w.driver.State().Disagreements)
 		require.Empty(t, w.driver.State().Followed, "no single source is followed")
-		liar.does(w.honest("").say)
+		liar.Does(w.honest("").Saying())
 		w.run(30 * time.Second)
 		require.Empty(t, w.driver.State().Disagreements)
 		require.Equal(t, 2, w.metrics.disagreements)
@@ -132,7 +133,7 @@ func TestNoQuorum(t *testing.T) {
 		w.follow(Config{Quorum: 2}, a, b)
 		w.run(2 * time.Minute)
 		w.requireFollowing()
-		a.down()
+		a.Does(testutil.Down())
 		before := w.labels()
 		w.run(time.Minute)
 		require.LessOrEqual(t, w.labels().Safe.Number, before.Safe.Number+12)
@@ -150,10 +151,10 @@ func TestReplayingSourceMovesNothing(t *testing.T) { // spec T24
 		w.follow(Config{}, a)
 		w.run(3 * time.Minute)
 		old := w.truth(5)
-		a.does(func() (follow.Status, error) { return old, nil })
+		a.Does(func() (follow.Status, error) { return old, nil })
 		w.run(time.Minute)
 		require.Positive(t, w.metrics.of("a", "regressed"))
-		a.does(w.honest("").say)
+		a.Does(w.honest("").Saying())
 		w.run(30 * time.Second)
 		w.requireFollowing()
 	})
@@ -161,30 +162,30 @@ func TestReplayingSourceMovesNothing(t *testing.T) { // spec T24
 
 // TestRefusedSources is spec D1, D3.
 func TestRefusedSources(t *testing.T) {
-	for reason, prepare := range map[string]func(f *fake, w *world){
-		"cycle": func(f *fake, w *world) {
-			f.lineage = func() (sources.Lineage, error) {
+	for reason, prepare := range map[string]func(f *testutil.Source, w *world){
+		"cycle": func(f *testutil.Source, w *world) {
+			f.OnLineage = func() (sources.Lineage, error) {
 				return sources.Lineage{ID: "b", Path: []string{"b", "c", w.driver.id}}, nil
 			}
 		},
-		"wrong_chain": func(f *fake, w *world) {
-			f.identity = func() (sources.Identity, error) { return sources.Identity{L2ChainID: eth.ChainIDFromUInt64(7)}, nil }
+		"wrong_chain": func(f *testutil.Source, w *world) {
+			f.OnIdentity = func() (sources.Identity, error) { return sources.Identity{L2ChainID: eth.ChainIDFromUInt64(7)}, nil }
 		},
-		"malformed": func(f *fake, _ *world) {
-			f.does(func() (follow.Status, error) { return follow.Status{}, fmt.Errorf("%w: html", sources.ErrMalformed) })
+		"malformed": func(f *testutil.Source, _ *world) {
+			f.Does(func() (follow.Status, error) { return follow.Status{}, fmt.Errorf("%w: html", sources.ErrMalformed) })
 		},
-		"incomplete": func(f *fake, _ *world) {
-			f.does(func() (follow.Status, error) { return follow.Status{}, nil })
+		"incomplete": func(f *testutil.Source, _ *world) {
+			f.Does(func() (follow.Status, error) { return follow.Status{}, nil })
 		},
-		"l1_mismatch": func(f *fake, w *world) {
-			f.does(func() (follow.Status, error) {
+		"l1_mismatch": func(f *testutil.Source, w *world) {
+			f.Does(func() (follow.Status, error) {
 				s := w.truth(w.l1Head())
 				s.CurrentL1.Hash[0] ^= 1
 				return s, nil
 			})
 		},
-		"l1_behind": func(f *fake, w *world) {
-			f.does(func() (follow.Status, error) { return w.truth(w.l1Head() + 3), nil })
+		"l1_behind": func(f *testutil.Source, w *world) {
+			f.Does(func() (follow.Status, error) { return w.truth(w.l1Head() + 3), nil })
 		},
 	} {
 		t.Run(reason, func(t *testing.T) {
@@ -213,8 +214,8 @@ func TestWhatASourceDoesNotTell(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
 		refuse := fmt.Errorf("%w: error -32001: rpc method is not whitelisted", sources.ErrFetch)
-		f.identity = func() (sources.Identity, error) { return sources.Identity{}, refuse }
-		f.lineage = func() (sources.Lineage, error) { return sources.Lineage{}, refuse }
+		f.OnIdentity = func() (sources.Identity, error) { return sources.Identity{}, refuse }
+		f.OnLineage = func() (sources.Lineage, error) { return sources.Lineage{}, refuse }
 		w.follow(Config{}, f)
 		w.run(time.Minute)
 		w.requireFollowing()
@@ -225,7 +226,7 @@ func TestStatePath(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
-		f.lineage = func() (sources.Lineage, error) { return sources.Lineage{ID: "up", Path: []string{"up", "top"}}, nil }
+		f.OnLineage = func() (sources.Lineage, error) { return sources.Lineage{ID: "up", Path: []string{"up", "top"}}, nil }
 		w.follow(Config{}, f)
 		w.run(time.Minute)
 		s := w.driver.State()
@@ -239,7 +240,8 @@ func TestStatePath(t *testing.T) {
 }
 
 func TestSourcesOfOneNameAreToldApart(t *testing.T) {
-	require.Equal(t, []string{"a", "b", "a#3"}, uniqueNames([]Source{&fake{name: "a"}, &fake{name: "b"}, &fake{name: "a"}}))
+	source := func(name string) Source { return testutil.NewSource(name, nil, nil) }
+	require.Equal(t, []string{"a", "b", "a#3"}, uniqueNames([]Source{source("a"), source("b"), source("a")}))
 }
 
 // TestFinalizedConflict: where the only source contradicts what is final here, labels are frozen and the node is not
@@ -259,7 +261,7 @@ func TestFinalizedConflict(t *testing.T) {
 				fork := w.chain.L2().Fork("x", 0)
 				// The source shows another block of the number that is final here.
 				held := w.labels().Finalized.Number
-				a.does(func() (follow.Status, error) {
+				a.Does(func() (follow.Status, error) {
 					s := w.version(fork, w.l1Head())
 					s.Finalized = fork.Block(held).Ref
 					return s, nil

@@ -36,7 +36,7 @@ func TestOnlyDigestedL1CountsAsChange(t *testing.T) {
 		source := w.honest("source")
 		p := &poller{source: source, clock: clock.SystemClock, patience: poll.NewPatience(time.Minute), schedule: spy{&changed}, known: introduction{source: source, identified: true}}
 		say := func(status follow.Status) {
-			source.does(func() (follow.Status, error) { return status, nil })
+			source.Does(func() (follow.Status, error) { return status, nil })
 			require.NoError(t, p.poll(t.Context()).err)
 		}
 		before, after := w.truth(8), w.truth(9)
@@ -72,17 +72,17 @@ func TestLevelSoonAfterASourceIsBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				source := w.honest("source")
-				honest := source.say
+				honest := source.Saying()
 				w.follow(Config{}, source)
 				w.run(65 * time.Second)
 				var longest time.Duration
 				// The L1 block time is no multiple of a second, so that the return meets requests at all kinds of moments.
 				for range 40 {
-					polls := source.count()
-					source.does(fault)
+					polls := source.Count()
+					source.Does(fault)
 					time.Sleep(outage)
-					require.LessOrEqual(t, source.count()-polls, int(outage/time.Second)+2)
-					source.does(honest)
+					require.LessOrEqual(t, source.Count()-polls, int(outage/time.Second)+2)
+					source.Does(honest)
 					back := time.Now()
 					want := w.truth(w.l1Head())
 					require.Less(t, w.labels().Safe.Number, want.Safe.Number)
@@ -107,11 +107,11 @@ func TestSourcesAreAskedWhenL1Finalizes(t *testing.T) {
 		source := w.honest("source")
 		w.follow(Config{}, source)
 		w.run(62 * time.Second) // in the middle between two requests
-		polls := source.count()
+		polls := source.Count()
 		finalize := func(number uint64) int {
 			w.driver.OnL1Finalized(t.Context(), w.chain.L1().Block(number).Ref)
 			time.Sleep(400 * time.Millisecond)
-			return source.count() - polls
+			return source.Count() - polls
 		}
 		require.Equal(t, 1, finalize(3))
 		require.Equal(t, 1, finalize(3), "it did not move")

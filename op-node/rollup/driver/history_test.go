@@ -15,11 +15,12 @@ import (
 	"github.com/ethereum-optimism/optimism/op-node/node/safedb"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // archive runs a story with a follower of these sources and its history, two minutes in.
-func archive(t *testing.T, prepare func(w *world) []*fake, story func(t *testing.T, w *world, h *History, list []*fake)) {
+func archive(t *testing.T, prepare func(w *world) []*testutil.Source, story func(t *testing.T, w *world, h *History, list []*testutil.Source)) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.finality = 1000 // nothing of L1 is final until a story says so
@@ -40,10 +41,10 @@ func (w *world) honestRecord(l1 uint64) sources.SafeHead {
 	return sources.SafeHead{L1: w.chain.L1().Block(l1).ID(), L2: w.truth(l1).Safe.ID()}
 }
 
-func two(w *world) []*fake { return []*fake{w.honest("mute"), w.honest("f")} }
+func two(w *world) []*testutil.Source { return []*testutil.Source{w.honest("mute"), w.honest("f")} }
 
 func TestHistory(t *testing.T) {
-	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		f := list[1]
 		true5 := w.honestRecord(5)
 		for name, c := range map[string]struct {
@@ -58,7 +59,7 @@ func TestHistory(t *testing.T) {
 			"the source has no entry":     {err: fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrNotFound), want: safedb.ErrNotFound},
 			"the source keeps no records": {err: sources.ErrFetch, want: safedb.ErrNotEnabled},
 		} {
-			f.history = func(uint64, sources.Hops) (sources.SafeHead, error) { return c.answer, c.err }
+			f.OnHistory = func(uint64, sources.Hops) (sources.SafeHead, error) { return c.answer, c.err }
 			l1, l2, err := history.SafeHeadAtL1(t.Context(), 6)
 			require.ErrorIs(t, err, c.want, name)
 			if c.want == nil {
@@ -68,7 +69,7 @@ func TestHistory(t *testing.T) {
 		}
 		_, _, err := history.L1AtSafeHead(t.Context(), 18)
 		require.ErrorIs(t, err, safedb.ErrNotEnabled)
-		f.required = func(uint64) (sources.RequiredL1, bool, error) { return sources.RequiredL1{L1: true5.L1}, true, nil }
+		f.OnRequired = func(uint64) (sources.RequiredL1, bool, error) { return sources.RequiredL1{L1: true5.L1}, true, nil }
 		l1, l2, err := history.L1AtSafeHead(t.Context(), 18)
 		require.NoError(t, err)
 		require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2})
@@ -78,14 +79,14 @@ func TestHistory(t *testing.T) {
 // Only accepted sources are asked, and a question costs two calls at most (spec X3).
 func TestHistoryAsksAcceptedSources(t *testing.T) {
 	calls := map[string]int{}
-	archive(t, func(w *world) []*fake {
-		liar := w.honest("liar").does(func() (follow.Status, error) { return follow.Status{}, nil })
-		return []*fake{liar, w.honest("a"), w.honest("b"), w.honest("c")}
-	}, func(t *testing.T, w *world, history *History, list []*fake) {
+	archive(t, func(w *world) []*testutil.Source {
+		liar := w.honest("liar").Does(func() (follow.Status, error) { return follow.Status{}, nil })
+		return []*testutil.Source{liar, w.honest("a"), w.honest("b"), w.honest("c")}
+	}, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		for _, f := range list {
-			f.history = func(uint64, sources.Hops) (sources.SafeHead, error) {
-				calls[f.name]++
-				return sources.SafeHead{}, errNoRecord
+			f.OnHistory = func(uint64, sources.Hops) (sources.SafeHead, error) {
+				calls[f.Name()]++
+				return sources.SafeHead{}, testutil.ErrNoRecord
 			}
 		}
 		_, _, err := history.SafeHeadAtL1(t.Context(), 6)
@@ -96,11 +97,11 @@ func TestHistoryAsksAcceptedSources(t *testing.T) {
 
 // Two followers that list each other answer at once, after as many calls as there are hops (spec X3).
 func TestHistoryOfFollowersOfEachOther(t *testing.T) {
-	archive(t, func(w *world) []*fake {
+	archive(t, func(w *world) []*testutil.Source {
 		b := w.honest("b")
-		b.lineage = follows("b", "b")
-		return []*fake{b}
-	}, func(t *testing.T, w *world, ofA *History, list []*fake) {
+		b.OnLineage = follows("b", "b")
+		return []*testutil.Source{b}
+	}, func(t *testing.T, w *world, ofA *History, list []*testutil.Source) {
 		a := w.honest("a")
 		ofB := w.driver.NewHistory([]Record{a}) // whose accepted source is of our kind too
 		calls := 0
@@ -112,7 +113,7 @@ func TestHistoryOfFollowersOfEachOther(t *testing.T) {
 				return sources.SafeHead{L1: l1, L2: l2}, err
 			}
 		}
-		list[0].history, a.history = relay(ofB), relay(ofA)
+		list[0].OnHistory, a.OnHistory = relay(ofB), relay(ofA)
 		start := time.Now()
 		_, _, err := ofA.SafeHeadAtL1(t.Context(), 6)
 		require.ErrorIs(t, err, safedb.ErrNotEnabled)
@@ -124,11 +125,11 @@ func TestHistoryOfFollowersOfEachOther(t *testing.T) {
 // A node of another kind is not told of hops, neither where a balancer puts one in the place of ours.
 func TestHistoryTellsHopsToOurKind(t *testing.T) {
 	var told []sources.Hops
-	archive(t, func(w *world) []*fake {
+	archive(t, func(w *world) []*testutil.Source {
 		ours, other := w.honest("ours"), w.honest("other")
-		ours.lineage = follows("o")
-		return []*fake{ours, other}
-	}, func(t *testing.T, w *world, history *History, list []*fake) {
+		ours.OnLineage = follows("o")
+		return []*testutil.Source{ours, other}
+	}, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		answer := func(err error) func(uint64, sources.Hops) (sources.SafeHead, error) {
 			return func(_ uint64, left sources.Hops) (sources.SafeHead, error) {
 				told = append(told, left)
@@ -139,11 +140,11 @@ func TestHistoryTellsHopsToOurKind(t *testing.T) {
 			}
 		}
 		refused := fmt.Errorf("%w: too many arguments: %w", sources.ErrFetch, sources.ErrArguments)
-		list[0].history, list[1].history = answer(errNoRecord), answer(nil)
+		list[0].OnHistory, list[1].OnHistory = answer(testutil.ErrNoRecord), answer(nil)
 		_, _, err := history.SafeHeadAtL1(t.Context(), 6)
 		require.NoError(t, err)
 		require.Equal(t, []sources.Hops{sources.MaxHops - 1, sources.Untold}, told)
-		told, list[0].history = nil, answer(refused)
+		told, list[0].OnHistory = nil, answer(refused)
 		_, _, err = history.SafeHeadAtL1(t.Context(), 7)
 		require.NoError(t, err)
 		require.Equal(t, []sources.Hops{sources.MaxHops - 1, sources.Untold}, told)
@@ -152,10 +153,10 @@ func TestHistoryTellsHopsToOurKind(t *testing.T) {
 
 // Clients that ask the same share one call, and a client that goes away takes it from nobody.
 func TestHistorySharesAnswers(t *testing.T) {
-	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		calls := 0
 		release := make(chan struct{})
-		list[1].history = func(uint64, sources.Hops) (sources.SafeHead, error) {
+		list[1].OnHistory = func(uint64, sources.Hops) (sources.SafeHead, error) {
 			calls++
 			<-release
 			return w.honestRecord(5), nil
@@ -183,13 +184,13 @@ func TestHistorySharesAnswers(t *testing.T) {
 
 // However many clients ask, few calls are under way, and few questions wait; clients that hang up change nothing.
 func TestHistoryUnderAFlood(t *testing.T) {
-	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		var now, most, busy, done atomic.Int64
-		list[1].history = func(uint64, sources.Hops) (sources.SafeHead, error) {
+		list[1].OnHistory = func(uint64, sources.Hops) (sources.SafeHead, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			time.Sleep(100 * time.Millisecond)
 			now.Add(-1)
-			return sources.SafeHead{}, errNoRecord
+			return sources.SafeHead{}, testutil.ErrNoRecord
 		}
 		var clients sync.WaitGroup
 		for n := range uint64(500) {
@@ -219,10 +220,10 @@ func TestHistoryUnderAFlood(t *testing.T) {
 
 // Answers below L1 finality are remembered, others are asked for again.
 func TestHistoryRemembersWhatIsFinal(t *testing.T) {
-	archive(t, two, func(t *testing.T, w *world, history *History, list []*fake) {
+	archive(t, two, func(t *testing.T, w *world, history *History, list []*testutil.Source) {
 		calls := 0
-		list[1].history = func(n uint64, _ sources.Hops) (sources.SafeHead, error) { calls++; return w.honestRecord(n), nil }
-		list[1].required = func(uint64) (sources.RequiredL1, bool, error) {
+		list[1].OnHistory = func(n uint64, _ sources.Hops) (sources.SafeHead, error) { calls++; return w.honestRecord(n), nil }
+		list[1].OnRequired = func(uint64) (sources.RequiredL1, bool, error) {
 			calls++
 			return sources.RequiredL1{L1: w.chain.L1().Block(5).ID()}, true, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-service/sources"
 )
 
@@ -25,7 +26,7 @@ func TestOneWrongIdentity(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
 		asked := 0
-		f.identity = func() (sources.Identity, error) {
+		f.OnIdentity = func() (sources.Identity, error) {
 			if asked++; asked == 1 {
 				return sources.Identity{L2ChainID: eth.ChainIDFromUInt64(7)}, nil
 			}
@@ -55,13 +56,13 @@ func TestRefusedPath(t *testing.T) {
 			in(t, func(t *testing.T) {
 				w := newWorld(t)
 				f := w.honest("f")
-				f.lineage = lineage
+				f.OnLineage = lineage
 				w.follow(Config{}, f)
 				w.run(time.Minute)
 				require.Positive(t, w.metrics.of("f", "malformed"))
 				require.Zero(t, w.metrics.of("f", "accepted"))
 				require.Equal(t, []string{w.driver.id}, w.driver.State().Path)
-				f.lineage = follows("x")
+				f.OnLineage = follows("x")
 				w.run(30 * time.Second)
 				w.requireFollowing()
 			})
@@ -74,12 +75,12 @@ func TestPathsOfAQuorum(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, b, greedy := w.honest("a"), w.honest("b"), w.honest("greedy")
-		a.lineage, b.lineage = follows("a", "a", "top"), follows("b", "b", "top")
+		a.OnLineage, b.OnLineage = follows("a", "a", "top"), follows("b", "b", "top")
 		many := make([]string, sources.MaxPath/2)
 		for i := range many {
 			many[i] = fmt.Sprint("node", i)
 		}
-		greedy.lineage = follows("g", many...)
+		greedy.OnLineage = follows("g", many...)
 		w.follow(Config{Quorum: 2}, greedy, a, b)
 		w.run(time.Minute)
 		require.Equal(t, []string{w.driver.id, "a", "top", "b"}, w.driver.State().Path)
@@ -94,14 +95,14 @@ func TestPathIsOfAcceptedSources(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, standby := w.honest("a"), w.honest("standby")
-		a.lineage, standby.lineage = follows("a", "a", "top"), follows("s", "s", "victim")
+		a.OnLineage, standby.OnLineage = follows("a", "a", "top"), follows("s", "s", "victim")
 		w.follow(Config{}, a, standby)
 		w.run(time.Minute)
 		require.Equal(t, []string{w.driver.id, "a", "top"}, w.driver.State().Path)
-		a.down()
+		a.Does(testutil.Down())
 		w.run(time.Minute)
 		require.Equal(t, []string{w.driver.id, "s", "victim"}, w.driver.State().Path, "now it is followed")
-		standby.down()
+		standby.Does(testutil.Down())
 		w.run(time.Minute)
 		require.Equal(t, []string{w.driver.id}, w.driver.State().Path, "a dead source's path is stale")
 	})
@@ -114,7 +115,7 @@ func TestBalancerOfNodeKinds(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
 		asked, cyclic := 0, true
-		f.lineage = func() (sources.Lineage, error) {
+		f.OnLineage = func() (sources.Lineage, error) {
 			if asked++; asked%2 == 1 && cyclic {
 				return sources.Lineage{ID: "b", Path: []string{"b", w.driver.id}}, nil
 			}
@@ -136,7 +137,7 @@ func TestBalancerDoesNotClearThePath(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
 		asked := 0
-		f.lineage = func() (sources.Lineage, error) {
+		f.OnLineage = func() (sources.Lineage, error) {
 			if asked++; asked == 2 {
 				return sources.Lineage{}, errMissing
 			}

@@ -32,13 +32,13 @@ func TestAStatusFromBeforeARevocation(t *testing.T) {
 			require.NoError(t, err)
 		}
 		tip := branch.Block(before.LocalSafe.Number - 2).Ref
-		a.does(func() (follow.Status, error) {
+		a.Does(func() (follow.Status, error) {
 			return follow.Status{LocalSafe: tip, Safe: tip, Finalized: before.Finalized, CurrentL1: w.chain.L1().Block(w.l1Head()).Ref}, nil
 		})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, tip, w.labels().LocalSafe.L2BlockRef, "the revocation is followed")
-		a.does(func() (follow.Status, error) { return before, nil })
+		a.Does(func() (follow.Status, error) { return before, nil })
 		for range 60 {
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -51,7 +51,7 @@ func TestAStatusFromBeforeARevocation(t *testing.T) {
 func TestFinalityThatL1DoesNotHaveYet(t *testing.T) {
 	defect(t, "A4", func(t testing.TB, w *world) {
 		a := w.honest("a")
-		a.does(func() (follow.Status, error) {
+		a.Does(func() (follow.Status, error) {
 			status := w.truth(w.l1Head())
 			status.Finalized = status.Safe
 			return status, nil
@@ -74,7 +74,7 @@ func TestAFrozenSourceIsNotFresh(t *testing.T) {
 		w.run(5 * time.Minute)
 		w.requireFollowing()
 		frozen := w.truth(w.l1Head())
-		a.does(func() (follow.Status, error) { return frozen, nil })
+		a.Does(func() (follow.Status, error) { return frozen, nil })
 		w.run(5 * time.Minute)
 		ready, why := w.driver.Ready()
 		require.False(t, ready, "labels have stood still for five minutes")
@@ -88,15 +88,15 @@ func TestFailoverToASourceThatAgrees(t *testing.T) {
 	defect(t, "A5", func(t testing.TB, w *world) {
 		a, c := w.honest("a"), w.honest("c")
 		fork := w.chain.L2().Fork("x", 60)
-		b := &fake{name: "b", w: w}
-		b.does(func() (follow.Status, error) {
+		b := w.source("b", nil)
+		b.Does(func() (follow.Status, error) {
 			status := w.version(fork, w.l1Head())
 			status.Finalized = eth.L2BlockRef{}
 			return status, nil
 		})
 		w.follow(Config{}, a, b, c)
 		w.run(5 * time.Minute)
-		a.down()
+		a.Does(testutil.Down())
 		w.run(time.Minute) // no label on the fork
 		require.Equal(t, "c", w.driver.State().Followed)
 		w.requireFollowing()

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -18,7 +17,6 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/op-service/l1chain"
-	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // world is a rollup with an L1 block every 12 s and an L2 block every 2 s, on the time of a synctest bubble, and one
@@ -100,13 +98,11 @@ func (w *world) l2Head() uint64 { return uint64(time.Since(w.start) / (2 * time.
 func (w *world) truth(l1 uint64) follow.Status { return w.version(w.chain.L2(), l1) }
 
 func (w *world) version(branch *modelel.Branch, l1 uint64) follow.Status {
-	at := func(back uint64) eth.L2BlockRef {
-		if l1 < back {
-			return branch.Block(0).Ref
-		}
-		return branch.Block(6 * (l1 - back)).Ref
-	}
-	return follow.Status{LocalSafe: at(2), Safe: at(2), Finalized: at(2 + l1FinalityLag), CurrentL1: w.chain.L1().Block(l1).Ref}
+	return w.derivation(branch).At(l1)
+}
+
+func (w *world) derivation(branch *modelel.Branch) testutil.Derivation {
+	return testutil.Derivation{L1: w.chain.L1(), L2: branch, PerL1: 6, BatchDelay: 2, Finality: l1FinalityLag}
 }
 
 // run lets time pass and checks every second that no label went back and that all are on the true chain.
@@ -144,100 +140,14 @@ func (w *world) requireUnsafe() {
 	require.GreaterOrEqual(w.t, w.driver.controller.Snapshot().Heads.Unsafe.Number+1, w.l2Head())
 }
 
-// fake is a source whose answer can be changed at any time.
-type fake struct {
-	name string
-	w    *world
-
-	mu       sync.Mutex
-	say      func() (follow.Status, error)
-	lineage  func() (sources.Lineage, error)
-	identity func() (sources.Identity, error)
-	history  func(l1 uint64, left sources.Hops) (sources.SafeHead, error)
-	required func(time uint64) (sources.RequiredL1, bool, error)
-	polls    int
-	inFlight int
-	most     int
-}
-
 // honest is a source that shows the truth, a moment after each L1 block.
-func (w *world) honest(name string) *fake {
-	f := &fake{name: name, w: w}
-	f.does(func() (follow.Status, error) { return w.truth(w.l1Head()), nil })
-	return f
+func (w *world) honest(name string) *testutil.Source {
+	return w.source(name, func() (follow.Status, error) { return w.truth(w.l1Head()), nil })
 }
 
-func (f *fake) does(say func() (follow.Status, error)) *fake {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.say = say
-	return f
-}
-
-func (f *fake) down() {
-	f.does(func() (follow.Status, error) {
-		return follow.Status{}, fmt.Errorf("%w: connection refused", sources.ErrFetch)
-	})
-}
-
-func (f *fake) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.polls
-}
-
-func (f *fake) Name() string { return f.name }
-
-func (f *fake) Status(ctx context.Context) (follow.Status, error) {
-	f.mu.Lock()
-	f.polls++
-	f.inFlight++
-	f.most = max(f.most, f.inFlight)
-	say := f.say
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		f.inFlight--
-		f.mu.Unlock()
-	}()
-	if say == nil { // stalled: as the client does, it gives up after its timeout
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Second):
-		}
-		return follow.Status{}, fmt.Errorf("%w: timeout", sources.ErrFetch)
-	}
-	return say()
-}
-
-func (f *fake) Identity(context.Context) (sources.Identity, error) {
-	if f.identity != nil {
-		return f.identity()
-	}
-	return sources.IdentityOf(f.w.chain.RollupConfig()), nil
-}
-
-func (f *fake) Lineage(context.Context) (sources.Lineage, error) {
-	if f.lineage != nil {
-		return f.lineage()
-	}
-	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
-}
-
-var errNoRecord = fmt.Errorf("%w: safe head database not enabled", sources.ErrFetch)
-
-func (f *fake) SafeHeadAtL1(_ context.Context, l1 uint64, left sources.Hops) (sources.SafeHead, error) {
-	if f.history != nil {
-		return f.history(l1, left)
-	}
-	return sources.SafeHead{}, errNoRecord
-}
-
-func (f *fake) RequiredL1(_ context.Context, time uint64, _ eth.ChainID, _ sources.Hops) (sources.RequiredL1, bool, error) {
-	if f.required != nil {
-		return f.required(time)
-	}
-	return sources.RequiredL1{}, false, errNoRecord
+// source is one that says what it is told to.
+func (w *world) source(name string, say testutil.Say) *testutil.Source {
+	return testutil.NewSource(name, w.chain.RollupConfig(), say)
 }
 
 // counts are metrics that can be asked.

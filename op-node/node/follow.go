@@ -114,7 +114,7 @@ func (n *Node) newSource(name, url string) (*sources.FollowClient, error) {
 
 // newL1View makes the view of canonical L1 and shows it the present head, so that the first status can be judged at once.
 func (n *Node) newL1View(ctx context.Context) (*l1chain.View, error) {
-	view, err := l1chain.New(l1chain.Config{MaxBatch: n.cfg.L1.MaxBatchSize},
+	view, err := l1chain.New(l1chain.Config{MaxBatch: n.cfg.L1.MaxBatchSize, Anchor: n.cfg.Chain.Rollup.Genesis.L1},
 		l1chain.NewRPCFetcher(n.l1.rpc, n.cfg.L1.TrustRPC), n.log, n.metrics, n.clock)
 	if err != nil {
 		return nil, err

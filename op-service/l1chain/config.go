@@ -3,10 +3,15 @@ package l1chain
 import (
 	"fmt"
 	"time"
+
+	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
 // Config bounds what a View remembers and what it asks of L1. A zero field takes its default.
 type Config struct {
+	// Anchor is a block that is known to be canonical: the one that the rollup starts from. A head of which nothing links to
+	// the view has to have it in its chain, so that no other network's L1 is ever believed. Zero for none.
+	Anchor eth.BlockID
 	// Window is how many of the newest blocks are kept linked; default 1024, about 3.4 hours of mainnet. It has to be
 	// longer than L1 takes to finalize, or L1 origins between the two cost an L1 call each.
 	Window int

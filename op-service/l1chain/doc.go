@@ -8,11 +8,15 @@
 // Questions are answered from the window and, below it, from what was asked before. L1 is asked, in one batch, only for
 // what is not known yet:
 //
-//   - at or below L1 finality, a block by number is the same for every honest backend; its hash is kept for good;
 //   - above finality and within the reach of the window, the blocks down to the one asked for are fetched and linked,
 //     which extends the window downwards: every later question about them is answered from memory;
-//   - above finality and beyond that reach (L1 does not finalize, and the node has started not long ago), nothing links
-//     the answer to the head. It is kept until L1 reorgs below the window, or until finality passes it.
+//   - below that, nothing links the answer to the head. It counts if the same answer has the block right below the window,
+//     so that it comes from a backend on the window's chain. At or below L1 finality it is kept for good, above until L1
+//     reorgs or finality passes it; a hash that contradicts what is asked about is asked for again with the next head.
+//
+// An endpoint may hide backends of several forks and heights, even of several networks. Therefore a head that is lower than
+// the view's or far above it takes several answers, and one that does not link to the view at all has to come with what is
+// known for sure; see OnHead.
 //
 // Memory is bounded: Config.Window block refs of 80 bytes (twice that while the window slides), and twice Config.Keep
 // pairs of number and hash.

@@ -2,6 +2,7 @@ package l1chain
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
@@ -22,26 +23,34 @@ type Change struct {
 	Depth uint64
 }
 
-// OnHead takes a new head of L1. Heads missed in between are asked for, and the head counts once everything between it
-// and the view is known and linked; if that fails, the view stays as it was until the next signal.
+// OnHead takes an answer of L1 about its head; repetitions count too. Heads missed in between are asked for, and the head
+// counts once everything between it and the view is known and linked; if that fails, the view stays as it was until the
+// next answer.
 //
-// A head that the view has already is no news: it comes from a backend that lags. A head below the window is taken for
-// the same; if it was a reorg, the fork's later heads show that. After a gap longer than the window the view starts
-// anew, and does not know whether there was a reorg. A head whose chain lacks the finalized L1 block is refused.
+// A head that the view has already is no news: it comes from a backend that lags. One that is lower than the view's and not
+// in it, or so far above it that the window does not reach, is believed only when further answers agree (spec C5). What
+// does not link to the window is besides compared with Config.Anchor and the finalized block: a chain without them is
+// refused. After a gap longer than the window the view starts anew, and does not know whether there was a reorg.
 func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
+	change := Change{Head: v.Window().Head()}
 	if unknown(ref.ID()) {
-		return Change{Head: v.Window().Head()}
+		return change
 	}
-	change, err := v.connect(ctx, ref)
+	believed, err := v.believes(ctx, ref)
+	if err == nil && believed {
+		change, err = v.connect(ctx, ref)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return change
 	case err != nil && !v.detached:
 		v.log.Warn("Cannot follow the L1 head, holding the last one", "head", change.Head, "signal", ref, "err", err)
-	case err == nil && v.detached:
+	case err == nil && believed && v.detached:
 		v.log.Info("Following the L1 head again", "head", change.Head)
 	}
-	v.detached = err != nil
+	if err != nil || believed {
+		v.detached = err != nil
+	}
 	if change.Reorged {
 		v.metrics.RecordL1ReorgDepth(change.Depth)
 	}
@@ -50,9 +59,16 @@ func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
 
 // connect makes ref the head of the view. It collects the blocks below ref until they reach the window.
 func (v *View) connect(ctx context.Context, ref eth.L1BlockRef) (Change, error) {
-	blocks := []eth.L1BlockRef{ref}
+	blocks, certified := []eth.L1BlockRef{ref}, false
 	for attempt := 0; ; {
-		change, missing, err := v.place(blocks)
+		change, missing, err := v.place(blocks, certified)
+		if errors.Is(err, errUncertified) {
+			if err := v.certify(ctx, ref); err != nil {
+				return change, err
+			}
+			certified = true
+			continue
+		}
 		if err != nil || len(missing) == 0 {
 			return change, err
 		}
@@ -71,8 +87,9 @@ func (v *View) connect(ctx context.Context, ref eth.L1BlockRef) (Change, error) 
 }
 
 // place makes the last of the blocks, which ascend and are linked, the head of the view if they reach it. If they do
-// not, it returns the numbers below them that are needed next.
-func (v *View) place(blocks []eth.L1BlockRef) (Change, []uint64, error) {
+// not, it returns the numbers below them that are needed next. Where nothing of the window is left it wants the head to be
+// certified.
+func (v *View) place(blocks []eth.L1BlockRef, certified bool) (Change, []uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.window
@@ -82,29 +99,33 @@ func (v *View) place(blocks []eth.L1BlockRef) (Change, []uint64, error) {
 	}
 	lowest := blocks[0]
 	stay := Change{Head: old.Head()}
+	anew := old.Len() == 0 || ref.Number < old.Tail().Number || v.far(ref)
 	switch {
-	case old.Len() == 0:
-		return v.restart(ref), nil, nil
-	case old.holds(ref.ID()) || ref.Number < old.Tail().Number:
+	case old.holds(ref.ID()):
 		return stay, nil, nil
-	case old.holds(lowest.ParentID()):
+	case !anew && old.holds(lowest.ParentID()):
 		if lowest.Number <= v.finalized.Number && old.holds(v.finalized.ID()) {
 			return stay, nil, errFinalityConflict
 		}
 		return v.advance(blocks), nil, nil
-	case lowest.Number <= old.Tail().Number:
-		if old.holds(v.finalized.ID()) {
-			return stay, nil, errFinalityConflict
-		}
-		return v.replace(blocks), nil, nil
-	case ref.Number-min(ref.Number, old.Head().Number) > uint64(v.cfg.Window):
+	case (anew || lowest.Number <= old.Tail().Number) && !certified:
+		return stay, nil, errUncertified
+	case anew:
 		return v.restart(ref), nil, nil
+	case lowest.Number <= old.Tail().Number:
+		return v.replace(blocks), nil, nil
 	}
 	floor := old.Tail().Number
 	if lowest.Number-1 > old.Head().Number {
 		floor = old.Head().Number + 1
 	}
 	return stay, v.below(lowest.Number, floor), nil
+}
+
+// far tells whether a head is so far above the view that not even the window could be filled in between.
+func (v *View) far(ref eth.L1BlockRef) bool {
+	head := v.window.Head().Number
+	return ref.Number > head && ref.Number-head > uint64(v.cfg.Window)
 }
 
 // below lists, ascending, as many numbers under top as one batch holds, but none under floor.
@@ -130,6 +151,7 @@ func (v *View) advance(blocks []eth.L1BlockRef) Change {
 		change.Ancestor = ancestor
 		change.Depth = old.Head().Number - ancestor.Number
 		v.reorgs++
+		v.tentative.Purge()
 		if v.safe.Number > ancestor.Number {
 			ref, _ := v.window.at(ancestor.Number)
 			v.safe = highest(ref, v.finalized)
@@ -148,13 +170,19 @@ func (v *View) replace(blocks []eth.L1BlockRef) Change {
 	return Change{Head: v.window.Head(), Moved: true, Reorged: true, Depth: uint64(old.Len())}
 }
 
-// restart makes the block the window: there is none, or it is too far away to tell how the two are related.
+// restart makes the block the window: there is none, or it is too far away to tell how the two are related, but that it is
+// a reorg if it is lower.
 func (v *View) restart(ref eth.L1BlockRef) Change {
+	old := v.window
 	v.anew([]eth.L1BlockRef{ref})
 	if v.safe.Number > ref.Number {
-		v.safe = eth.L1BlockRef{}
+		v.safe = v.finalized
 	}
-	return Change{Head: ref, Moved: true}
+	change := Change{Head: ref, Moved: true}
+	if ref.Number < old.Head().Number {
+		change.Reorged, change.Depth = true, uint64(old.Len())
+	}
+	return change
 }
 
 func (v *View) anew(blocks []eth.L1BlockRef) {

@@ -3,6 +3,7 @@ package l1chain
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -105,19 +106,27 @@ func (v *View) noteAnswer(at *desk, err error) {
 	}
 }
 
+// remembered is a canonical hash, and the head during which L1 said so.
+type remembered struct{ hash, during common.Hash }
+
 // request is what to ask L1 next, and the state of the view for which the answer will be good.
 type request struct {
-	reorgs uint64
-	// single numbers are taken as they come.
+	reorgs    uint64
+	finalized uint64
+	// single numbers are taken as they come, if L1 has the chain in the same answer or, without one, the link.
 	single []uint64
 	// chain numbers ascend and end right below the tail of the window; their blocks must link to it.
 	chain []uint64
+	link  eth.BlockID
 }
 
 func (r request) empty() bool { return len(r.single)+len(r.chain) == 0 }
 
 func (r request) numbers() []uint64 {
-	return append(append(make([]uint64, 0, len(r.single)+len(r.chain)), r.single...), r.chain...)
+	if len(r.chain) == 0 {
+		return slices.Concat(r.single, []uint64{r.link.Number})
+	}
+	return slices.Concat(r.single, r.chain)
 }
 
 // recall answers from memory, and says what to ask L1 for so that more can be answered.
@@ -125,10 +134,11 @@ func (v *View) recall(ids []eth.BlockID) (follow.L1Facts, request) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	facts := make(follow.L1Facts, len(ids))
-	wanted := request{reorgs: v.reorgs}
+	wanted := request{reorgs: v.reorgs, finalized: v.finalized.Number, link: v.window.link()}
 	tail, head := v.window.Tail(), v.window.Head()
 	lowest := tail.Number
 	asked := make(map[uint64]bool)
+	singles := max(1, v.cfg.MaxBatch-1) // and the link
 	for _, id := range ids {
 		facts[id] = v.known(id)
 		if facts[id] != follow.L1Unavailable || unknown(id) || v.window.Len() == 0 || asked[id.Number] {
@@ -137,7 +147,7 @@ func (v *View) recall(ids []eth.BlockID) (follow.L1Facts, request) {
 		asked[id.Number] = true
 		if id.Number > v.finalized.Number && head.Number-id.Number < uint64(v.cfg.Window) {
 			lowest = min(lowest, id.Number)
-		} else if len(wanted.single) < v.cfg.MaxBatch {
+		} else if len(wanted.single) < singles {
 			wanted.single = append(wanted.single, id.Number)
 		}
 	}
@@ -155,14 +165,18 @@ func (v *View) known(id eth.BlockID) follow.L1Answer {
 	if id.Number == v.finalized.Number && !unknown(v.finalized.ID()) {
 		return verdict(v.finalized.Hash == id.Hash)
 	}
-	if hash, ok := v.memory(id.Number).Get(id.Number); ok {
-		return verdict(hash == id.Hash)
+	// What contradicts is asked for again with the next head: an endpoint may answer one request from several backends.
+	known, ok := v.memory(id.Number, v.finalized.Number).Get(id.Number)
+	if ok && (known.hash == id.Hash || known.during == v.window.Head().Hash) {
+		return verdict(known.hash == id.Hash)
 	}
 	return follow.L1Unavailable
 }
 
-func (v *View) memory(number uint64) *lru.BasicLRU[uint64, common.Hash] {
-	if number <= v.finalized.Number {
+// memory is where the answer for a number is kept that was asked for while L1 was final up to another one: nothing that L1
+// answers is final before L1's finality (spec C6).
+func (v *View) memory(number, finalized uint64) *lru.BasicLRU[uint64, remembered] {
+	if number <= finalized {
 		return &v.final
 	}
 	return &v.tentative
@@ -176,23 +190,22 @@ func (v *View) learn(asked request, refs []eth.L1BlockRef) bool {
 	if asked.reorgs != v.reorgs {
 		return false
 	}
+	single, rest := refs[:len(asked.single)], refs[len(asked.single):]
+	if len(asked.chain) == 0 && rest[0].ID() != asked.link || len(asked.chain) > 0 && !linked(rest, v.window.Tail()) {
+		return false
+	}
 	complete := true
 	for i, number := range asked.single {
-		if unknown(refs[i].ID()) {
+		if unknown(single[i].ID()) {
 			complete = false
 			continue
 		}
-		v.memory(number).Add(number, refs[i].Hash)
+		v.memory(number, asked.finalized).Add(number, remembered{single[i].Hash, v.window.Head().Hash})
 	}
-	chain := refs[len(asked.single):]
-	if len(chain) == 0 {
-		return complete
+	if len(asked.chain) > 0 {
+		v.window = v.window.under(rest)
+		v.checkLabels()
 	}
-	if !linked(chain, v.window.Tail()) {
-		return false
-	}
-	v.window = v.window.under(chain)
-	v.checkLabels()
 	return complete
 }
 

@@ -44,27 +44,28 @@ func TestJudge(t *testing.T) {
 		{"above finality: the window grows down", Config{}, 80, []eth.BlockID{a.id(97), b.id(96)},
 			[]follow.L1Answer{canonical, mismatch}, [][]uint64{{96, 97, 98, 99}}, 96},
 		{"below finality: one by one", Config{}, 80, []eth.BlockID{a.id(70), a.id(30)},
-			[]follow.L1Answer{canonical, canonical}, [][]uint64{{70, 30}}, 100},
+			[]follow.L1Answer{canonical, canonical}, [][]uint64{{70, 30, 99}}, 100},
 		{"one batch for all", Config{}, 80, []eth.BlockID{a.id(70), b.id(97), a.id(110), a.id(150)},
 			[]follow.L1Answer{canonical, mismatch, canonical, behind}, [][]uint64{{70, 97, 98, 99}}, 97},
 		{"a number is asked for once", Config{}, 80, []eth.BlockID{a.id(70), {Hash: hashOf('z', 70), Number: 70}},
-			[]follow.L1Answer{canonical, mismatch}, [][]uint64{{70}}, 100},
+			[]follow.L1Answer{canonical, mismatch}, [][]uint64{{70, 99}}, 100},
 		{"more than a batch holds", Config{MaxBatch: 3}, 80, []eth.BlockID{a.id(70), a.id(60), a.id(96)},
 			[]follow.L1Answer{canonical, canonical, canonical}, [][]uint64{{70, 60, 99}, {96, 97, 98}}, 96},
 		{"a batch of one", Config{MaxBatch: 1}, 80, []eth.BlockID{a.id(70), a.id(60), a.id(98)},
-			[]follow.L1Answer{canonical, canonical, canonical}, [][]uint64{{70}, {60}, {99}}, 99},
+			[]follow.L1Answer{canonical, canonical, canonical}, [][]uint64{{70}, {99}, {60}, {99}, {99}}, 99},
 		{"above finality, out of reach", Config{Window: 30}, 80, []eth.BlockID{a.id(90)},
-			[]follow.L1Answer{canonical}, [][]uint64{{90}}, 100},
+			[]follow.L1Answer{canonical}, [][]uint64{{90, 99}}, 100},
 		{"the last in reach", Config{Window: 30}, 80, []eth.BlockID{a.id(91)},
 			[]follow.L1Answer{canonical}, [][]uint64{{91, 92, 93, 94, 95, 96, 97, 98, 99}}, 91},
-		{"genesis", Config{}, 0, []eth.BlockID{a.id(0)}, []follow.L1Answer{canonical}, [][]uint64{{0}}, 100},
+		{"genesis", Config{}, 0, []eth.BlockID{a.id(0)}, []follow.L1Answer{canonical}, [][]uint64{{0, 99}}, 100},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			ctx := context.Background()
 			r := newRig(t, test.cfg, a)
-			r.OnFinalized(ctx, a[test.finalized])
 			r.follow(a, 100, 120)
+			r.OnFinalized(ctx, a[test.finalized])
+			r.l1.taken()
 			want := make(follow.L1Facts)
 			for i, id := range test.ids {
 				want[id] = test.want[i]
@@ -153,11 +154,12 @@ func TestJudgeDoesNotBelieveAnotherFork(t *testing.T) {
 	}
 	t.Run("a final block is not there yet", func(t *testing.T) {
 		r := newRig(t, Config{}, a)
-		r.OnFinalized(ctx, a[80])
 		r.follow(a, 100, 120)
+		r.OnFinalized(ctx, a[80])
+		r.l1.taken()
 		r.l1.rotate(a[:60], a)
 		require.Equal(t, follow.L1Facts{a.id(50): canonical, a.id(70): canonical}, r.Judge(ctx, a.id(50), a.id(70)))
-		require.Equal(t, [][]uint64{{50, 70}, {70}}, r.l1.taken())
+		require.Equal(t, [][]uint64{{50, 70, 99}, {50, 70, 99}}, r.l1.taken(), "the first backend has not got the window's chain either")
 	})
 }
 
@@ -275,8 +277,9 @@ func TestLookUpsAreApart(t *testing.T) {
 		a := newChain('a', 200)
 		ctx := context.Background()
 		r := newRig(t, Config{FetchTimeout: time.Minute}, a)
-		r.OnFinalized(ctx, a[80])
 		r.follow(a, 100, 120)
+		r.OnFinalized(ctx, a[80])
+		r.l1.taken()
 		r.l1.choose = func(ctx context.Context, numbers []uint64) (chain, error) {
 			if numbers[0] == 30 {
 				<-ctx.Done()
@@ -319,9 +322,9 @@ func TestSteadyStateAsksNothing(t *testing.T) {
 	a := newChain('a', 3000)
 	ctx := context.Background()
 	r := newRig(t, Config{Window: 200}, a)
-	r.OnFinalized(ctx, a[900])
 	r.OnHead(ctx, a[1000])
-	r.Judge(ctx, a.id(500), a.id(970))
+	r.OnFinalized(ctx, a[900])
+	r.Judge(ctx, a.id(500), a.id(920))
 	r.l1.taken()
 	for number := uint64(1001); number < 3000; number++ {
 		r.OnHead(ctx, a[number])
@@ -340,8 +343,9 @@ func TestKeptAnswersAreBounded(t *testing.T) {
 	a := newChain('a', 200)
 	ctx := context.Background()
 	r := newRig(t, Config{Keep: 8}, a)
-	r.OnFinalized(ctx, a[99])
 	r.follow(a, 100, 120)
+	r.OnFinalized(ctx, a[99])
+	r.l1.taken()
 	for number := uint64(10); number < 90; number++ {
 		require.Equal(t, canonical, r.Judge(ctx, a.id(number))[a.id(number)])
 	}
@@ -356,11 +360,11 @@ func TestTentativeAnswerEndsWithFinality(t *testing.T) {
 	a := newChain('a', 200)
 	b := a.fork(80, 'b', 200)
 	ctx := context.Background()
-	r := newRig(t, Config{Window: 25}, b)
+	r := newRig(t, Config{Window: 25}, append(append(chain{}, b[:98]...), a[98:]...))
 	r.follow(a, 100, 120)
-	require.Equal(t, mismatch, r.Judge(ctx, a.id(90))[a.id(90)], "a backend on another fork answers, which nobody can tell")
+	require.Equal(t, mismatch, r.Judge(ctx, a.id(90))[a.id(90)], "an answer pieced together from two backends, which nobody can tell")
 	r.l1.serve(a)
-	r.OnFinalized(ctx, a[95])
+	require.True(t, r.OnFinalized(ctx, a[95]))
 	require.Equal(t, canonical, r.Judge(ctx, a.id(90))[a.id(90)])
 }
 

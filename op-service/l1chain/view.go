@@ -3,10 +3,10 @@ package l1chain
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/log"
 
@@ -52,6 +52,9 @@ const maxAttempts = 3
 var (
 	errUnlinked         = errors.New("the L1 endpoint answers with blocks that do not link to its own head")
 	errFinalityConflict = errors.New("the chain of the new L1 head lacks the finalized L1 block")
+	errOtherNetwork     = errors.New("the chain of the new L1 head is that of another network: it lacks the L1 block that the rollup starts from")
+	// errUncertified is between place and connect.
+	errUncertified = errors.New("the head has yet to be certified")
 )
 
 // View is what the node takes for canonical L1.
@@ -66,8 +69,10 @@ type View struct {
 	metrics recorder
 	clock   clock
 
-	// detached is whether the last head could not be connected. Only OnHead touches it.
+	// detached is whether the last head could not be connected, rival is a head that is not believed yet. Only OnHead
+	// touches them.
 	detached bool
+	rival    rival
 
 	// judging and lookups are where Judge and LookUp ask L1.
 	judging, lookups *desk
@@ -78,8 +83,8 @@ type View struct {
 	reorgs          uint64
 	safe, finalized eth.L1BlockRef
 	// final has canonical hashes at or below finality, for good. tentative has those that were above finality and below
-	// the reach of the window when they were asked for; a reorg below the window makes them void.
-	final, tentative lru.BasicLRU[uint64, common.Hash]
+	// the reach of the window when they were asked for; a reorg makes them void.
+	final, tentative lru.BasicLRU[uint64, remembered]
 	wants            wants
 }
 
@@ -97,8 +102,8 @@ func New(cfg Config, fetcher fetcher, log log.Logger, metrics recorder, clock cl
 		clock:     clock,
 		judging:   newDesk(),
 		lookups:   newDesk(),
-		final:     lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
-		tentative: lru.NewBasicLRU[uint64, common.Hash](cfg.Keep),
+		final:     lru.NewBasicLRU[uint64, remembered](cfg.Keep),
+		tentative: lru.NewBasicLRU[uint64, remembered](cfg.Keep),
 		wants:     newWants(),
 	}, nil
 }
@@ -123,45 +128,88 @@ func (v *View) Window() Window {
 }
 
 // OnSafe takes the block that L1 labels safe. One that contradicts the window, is above its head, or is older than the
-// one known comes from a backend that lags or stands on another fork, and is left out.
-func (v *View) OnSafe(_ context.Context, ref eth.L1BlockRef) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.fits(ref) && ref.Number > v.safe.Number {
-		v.safe = ref
-	}
-}
+// one known comes from a backend that lags or stands on another fork, and is left out. One below the window counts if L1
+// has it on one chain with the window: L1 is asked for that.
+func (v *View) OnSafe(ctx context.Context, ref eth.L1BlockRef) { v.onLabel(ctx, ref, &v.safe) }
 
 // OnFinalized takes the block that L1 labels finalized; the same kinds are left out as by OnSafe. It tells whether finality
-// moved.
-func (v *View) OnFinalized(_ context.Context, ref eth.L1BlockRef) bool {
+// moved. A block that is left out only because the view has no head yet, or because L1 did not answer, makes the view want
+// L1's finality with the next head.
+func (v *View) OnFinalized(ctx context.Context, ref eth.L1BlockRef) bool {
+	moved, answered := v.onLabel(ctx, ref, &v.finalized)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.fits(ref) || ref.Number <= v.finalized.Number {
-		return false
+	switch {
+	case moved:
+		v.wants.finality = 0
+	case !answered:
+		v.wants.finality = max(v.wants.finality, ref.Number)
 	}
-	v.finalized = ref
-	v.wants.finality = 0
-	return true
+	return moved
 }
 
-func (v *View) fits(ref eth.L1BlockRef) bool {
-	if unknown(ref.ID()) {
-		return false
-	}
+// onLabel moves a label forward to a block that is on the chain of the window. It tells whether that could be found out.
+func (v *View) onLabel(ctx context.Context, ref eth.L1BlockRef, label *eth.L1BlockRef) (moved, answered bool) {
+	v.mu.Lock()
+	news := !unknown(ref.ID()) && ref.Number > label.Number
 	answer := v.window.Canonical(ref.ID())
-	return answer == follow.L1Canonical || answer == follow.L1Unavailable
+	v.mu.Unlock()
+	if !news || answer == follow.L1Mismatch || answer == follow.L1Behind {
+		return false, true
+	}
+	if answer == follow.L1Unavailable && !v.beneath(ctx, ref.ID()) {
+		return false, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if answer := v.window.Canonical(ref.ID()); answer == follow.L1Mismatch || answer == follow.L1Behind || ref.Number <= label.Number {
+		return false, true
+	}
+	*label = ref
+	return true, true
 }
 
+// beneath asks L1 whether a block is on the chain of the window, beneath it.
+func (v *View) beneath(ctx context.Context, id eth.BlockID) bool {
+	for range maxAttempts {
+		v.mu.Lock()
+		link, reorgs := v.window.link(), v.reorgs
+		v.mu.Unlock()
+		if unknown(link) {
+			return false
+		}
+		refs, err := v.fetch(ctx, []uint64{id.Number, link.Number})
+		if err != nil {
+			return false
+		}
+		v.mu.Lock()
+		same := v.reorgs == reorgs
+		v.mu.Unlock()
+		if same && refs[1].ID() == link {
+			return refs[0].ID() == id
+		}
+	}
+	return false
+}
+
+// fetch asks L1 for blocks by number, with as many requests as it takes, each with a timeout of its own.
 func (v *View) fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
+	all := make([]eth.L1BlockRef, 0, len(numbers))
+	for batch := range slices.Chunk(numbers, v.cfg.MaxBatch) {
+		refs, err := v.fetchBatch(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		if len(refs) != len(batch) {
+			return nil, errors.New("the number of answers is not the number of questions")
+		}
+		all = append(all, refs...)
+	}
+	return all, nil
+}
+
+func (v *View) fetchBatch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
 	ctx, cancel := context.WithTimeout(ctx, v.cfg.FetchTimeout)
 	defer cancel()
-	refs, err := v.fetcher.Fetch(ctx, numbers)
-	if err != nil {
-		return nil, err
-	}
-	if len(refs) != len(numbers) {
-		return nil, errors.New("the number of answers is not the number of questions")
-	}
-	return refs, nil
+	return v.fetcher.Fetch(ctx, numbers)
 }

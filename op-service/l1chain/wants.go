@@ -11,6 +11,8 @@ const (
 	minSpacing = 250 * time.Millisecond
 	// maxSpacing is the most that a source has to wait whose blocks L1 did not confirm.
 	maxSpacing = 8 * time.Second
+	// maxDoubts is how many answers in a row that the view does not believe have L1 asked again before the next poll.
+	maxDoubts = 4
 )
 
 // wants are the questions to L1 that sources give reason for, out of turn. The view only says when to ask; whoever watches
@@ -18,7 +20,11 @@ const (
 type wants struct {
 	heads map[string]*headWant
 	// asked is when L1 was last asked for its head, for whatever reason.
-	asked      time.Time
+	asked time.Time
+	// doubted is whether L1 should be asked again because it answered with a head that takes further answers; doubts
+	// counts how often it was since the last answer that took none.
+	doubted    bool
+	doubts     int
 	headWanted chan struct{}
 
 	// finality is the number of the L1 block that is said to be final; zero if that is not above the known finality.
@@ -82,10 +88,25 @@ func (v *View) HeadDue() (at time.Time, wanted bool) {
 			at, wanted = want.after, true
 		}
 	}
+	if again := v.wants.asked.Add(minSpacing << max(v.wants.doubts-1, 0)); v.wants.doubted && (!wanted || again.Before(at)) {
+		at, wanted = again, true
+	}
 	if earliest := v.wants.asked.Add(minSpacing); wanted && at.Before(earliest) {
 		at = earliest
 	}
 	return at, wanted
+}
+
+// settle notes whether L1 should be asked again soon, because its answer takes further ones to be believed.
+func (v *View) settle(doubted bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wants.doubted = doubted && v.wants.doubts < maxDoubts
+	if doubted {
+		wake(v.wants.headWanted)
+	} else {
+		v.wants.doubts = 0
+	}
 }
 
 // HeadAsked notes that L1 was asked for its head, for whatever reason. The answer, if there was one, has gone to OnHead.
@@ -94,6 +115,10 @@ func (v *View) HeadAsked() {
 	defer v.mu.Unlock()
 	now, head := v.clock.Now(), v.window.Head().Number
 	v.wants.asked = now
+	if v.wants.doubted {
+		v.wants.doubts++
+		v.wants.doubted = v.wants.doubts <= maxDoubts
+	}
 	for source, want := range v.wants.heads {
 		switch {
 		case want.number <= head:

@@ -84,6 +84,15 @@ func (w Window) holds(id eth.BlockID) bool {
 	return ok && hash == id.Hash
 }
 
+// link is the lowest block whose hash is known: what an answer has to hold to be of the chain of this window. It is zero in
+// an empty window.
+func (w Window) link() eth.BlockID {
+	if parent := w.Tail().ParentID(); !unknown(parent) {
+		return parent
+	}
+	return w.Tail().ID()
+}
+
 // onto returns the window that ends in blocks, which ascend and link to an ancestor that this window holds. Blocks after
 // the ancestor are dropped, and the oldest if there are more than limit.
 //

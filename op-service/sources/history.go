@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
@@ -43,8 +45,8 @@ func decodeSafeHead(data []byte) (SafeHead, error) {
 
 // RequiredL1 is a source's word on the L1 block that made the L2 block of a timestamp safe.
 type RequiredL1 struct {
-	// OutputRoot is the output root of the L2 block.
-	OutputRoot eth.Bytes32
+	// L2 is the hash of the L2 block.
+	L2 common.Hash
 	// L1 is the L1 block.
 	L1 eth.BlockID
 }
@@ -66,8 +68,10 @@ func (c *FollowClient) RequiredL1(ctx context.Context, timestamp uint64, chain e
 func decodeRequiredL1(data []byte, chain eth.ChainID) (required RequiredL1, found bool, err error) {
 	var wire *struct {
 		Outputs map[string]*struct {
-			OutputRoot *eth.Bytes32 `json:"output_root"`
-			RequiredL1 *wireID      `json:"required_l1"`
+			Output *struct {
+				Block common.Hash `json:"blockHash"`
+			} `json:"output"`
+			RequiredL1 *wireID `json:"required_l1"`
 		} `json:"optimistic_at_timestamp"`
 	}
 	if err := decode(data, &wire); err != nil {
@@ -80,12 +84,12 @@ func decodeRequiredL1(data []byte, chain eth.ChainID) (required RequiredL1, foun
 	if output == nil {
 		return RequiredL1{}, false, nil
 	}
-	if output.OutputRoot == nil {
-		return RequiredL1{}, false, errors.New("output_root is missing")
+	if output.Output == nil || output.Output.Block == (common.Hash{}) {
+		return RequiredL1{}, false, errors.New("output.blockHash is missing")
 	}
 	id, err := output.RequiredL1.required()
 	if err != nil {
 		return RequiredL1{}, false, fmt.Errorf("required_l1: %w", err)
 	}
-	return RequiredL1{OutputRoot: *output.OutputRoot, L1: id}, true, nil
+	return RequiredL1{L2: output.Output.Block, L1: id}, true, nil
 }

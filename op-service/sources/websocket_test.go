@@ -148,6 +148,9 @@ func TestBadWebsocketAnswers(t *testing.T) {
 		{"handshake refused", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "who are you", http.StatusUnauthorized)
 		}), ErrFetch, "401"},
+		{"redirect", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/"+token, http.StatusTemporaryRedirect)
+		}), ErrFetch, "HTTP status 307 Temporary Redirect: redirects are not followed"},
 		{"endless handshake", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			hijack(t, w, "HTTP/1.1 101 Switching Protocols\r\n", "X-Filler: "+strings.Repeat("x", 1000)+"\r\n")
 		}), ErrMalformed, "larger than allowed"},

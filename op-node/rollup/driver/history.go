@@ -107,6 +107,8 @@ func (h *History) L1AtSafeHead(ctx context.Context, l2Number uint64) (l1, safeHe
 			return eth.BlockID{}, err
 		case !found:
 			return eth.BlockID{}, fmt.Errorf("block %d is not safe at the source: %w", l2Number, sources.ErrNotFound)
+		case required.L2 != ref.Hash:
+			return eth.BlockID{}, fmt.Errorf("the source has L2 block %s in the place of %s", required.L2, ref)
 		case required.L1.Number < ref.L1Origin.Number:
 			return eth.BlockID{}, fmt.Errorf("L1 block %s is older than the L1 origin of %s", required.L1, ref)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/stretchr/testify/require"
 
@@ -69,7 +70,11 @@ func TestHistory(t *testing.T) {
 		}
 		_, _, err := history.L1AtSafeHead(t.Context(), 18)
 		require.ErrorIs(t, err, safedb.ErrNotEnabled)
-		f.OnRequired = func(uint64) (sources.RequiredL1, bool, error) { return sources.RequiredL1{L1: true5.L1}, true, nil }
+		say := sources.RequiredL1{L2: common.Hash{1}, L1: true5.L1}
+		f.OnRequired = func(uint64) (sources.RequiredL1, bool, error) { return say, true, nil }
+		_, _, err = history.L1AtSafeHead(t.Context(), 18)
+		require.ErrorIs(t, err, safedb.ErrNotEnabled, "the source speaks of a block of another branch")
+		say.L2 = true5.L2.Hash
 		l1, l2, err := history.L1AtSafeHead(t.Context(), 18)
 		require.NoError(t, err)
 		require.Equal(t, true5, sources.SafeHead{L1: l1, L2: l2})
@@ -225,7 +230,7 @@ func TestHistoryRemembersWhatIsFinal(t *testing.T) {
 		list[1].OnHistory = func(n uint64, _ sources.Hops) (sources.SafeHead, error) { calls++; return w.honestRecord(n), nil }
 		list[1].OnRequired = func(uint64) (sources.RequiredL1, bool, error) {
 			calls++
-			return sources.RequiredL1{L1: w.chain.L1().Block(5).ID()}, true, nil
+			return sources.RequiredL1{L2: w.chain.Block(18).Ref.Hash, L1: w.chain.L1().Block(5).ID()}, true, nil
 		}
 		costs := func(want int, ask func() error) {
 			t.Helper()

@@ -67,6 +67,7 @@ type l1View interface {
 	OnFinalized(ctx context.Context, ref eth.L1BlockRef) (moved bool)
 	Refs() l1chain.Refs
 	Window() l1chain.Window
+	Known(id eth.BlockID) follow.L1Answer
 	Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
 	LookUp(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
 }
@@ -136,6 +137,8 @@ type Driver struct {
 	startedAt time.Time
 	// again asks for another look at statuses that could not be judged.
 	again chan struct{}
+	// questions are the L1 blocks that the engine controller wants to know about.
+	questions chan eth.BlockID
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -171,6 +174,8 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		own:     &ownChain{engine: deps.Engine},
 		reports: make(chan report),
 		again:   make(chan struct{}, 1),
+
+		questions: make(chan eth.BlockID, maxQuestions),
 	}
 	d.feed = feed.New(d.id, cfg.MaxWaiters, deps.Clock, deps.Metrics)
 	role, produce := d.production(deps.Production)
@@ -178,8 +183,9 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		Rollup: cfg.Rollup, ELSync: cfg.ELSync, PollPeriod: cfg.PollInterval,
 		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
 	}, engine.Deps{
-		Engine: deps.Engine, L1: origins{deps.L1}, Observer: observers{&gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain}, publisher{d}},
-		Metrics: deps.Metrics, Clock: deps.Clock, Log: deps.Log, Role: role,
+		Engine: deps.Engine, L1: origins{deps.L1, d.questions},
+		Observer: observers{&gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain, gone: d.hintSources}, publisher{d}},
+		Metrics:  deps.Metrics, Clock: deps.Clock, Log: deps.Log, Role: role,
 	})
 	if err != nil {
 		return nil, err
@@ -241,10 +247,55 @@ func (d *Driver) lookAgain() {
 	}
 }
 
-// origins answers for the engine controller from the L1 view's memory.
-type origins struct{ l1 l1View }
+// maxQuestions bounds how many L1 blocks wait to be asked about.
+const maxQuestions = 64
 
-func (o origins) Canonical(id eth.BlockID) follow.L1Answer { return o.l1.Window().Canonical(id) }
+// origins answers for the engine controller from the L1 view's memory.
+type origins struct {
+	l1        l1View
+	questions chan<- eth.BlockID
+}
+
+func (o origins) Canonical(id eth.BlockID) follow.L1Answer { return o.l1.Known(id) }
+
+func (o origins) Ref(id eth.BlockID) eth.L1BlockRef {
+	if ref, ok := o.l1.Window().Ref(id); ok {
+		return ref
+	}
+	return eth.L1BlockRef{Hash: id.Hash, Number: id.Number}
+}
+
+// Ask passes a question on, or not if there are many already: it will be asked again.
+func (o origins) Ask(id eth.BlockID) {
+	select {
+	case o.questions <- id:
+	default:
+	}
+}
+
+// answerQuestions asks L1 for the blocks that the engine controller wants to know about, and has it look again.
+func (d *Driver) answerQuestions() {
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case id := <-d.questions:
+			ctx, cancel := context.WithTimeout(d.ctx, judgeTimeout)
+			d.l1.Judge(ctx, id)
+			cancel()
+			if d.l1.Known(id) != follow.L1Unavailable { // else the next L1 head asks again
+				d.controller.Rewind()
+			}
+		}
+	}
+}
+
+// hintSources has all sources asked at once.
+func (d *Driver) hintSources() {
+	for _, p := range d.pollers {
+		p.hint()
+	}
+}
 
 // Start begins to drive. It returns at once; a second call does nothing.
 func (d *Driver) Start() (err error) {
@@ -260,6 +311,7 @@ func (d *Driver) Start() (err error) {
 			}
 		})
 		d.wg.Go(d.judgeReports)
+		d.wg.Go(d.answerQuestions)
 		d.wg.Go(func() {
 			if err := d.producer.run(d.ctx); err != nil {
 				d.fatal(err)

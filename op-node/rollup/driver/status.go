@@ -66,13 +66,18 @@ type gauges struct {
 	own     *ownChain
 	// loaded is called when the heads were read.
 	loaded func()
-	shown  engine.Snapshot
+	// gone is called when L1 was found to be reorged away from under the labels.
+	gone  func()
+	shown engine.Snapshot
 }
 
 // OnSnapshot records the heads that changed.
 func (g *gauges) OnSnapshot(snap *engine.Snapshot) {
 	if g.shown.Phase == engine.PhaseLoading {
 		g.loaded()
+	}
+	if g.shown.GoneSince.IsZero() && !snap.GoneSince.IsZero() {
+		g.gone()
 	}
 	if snap.Phase == engine.PhaseFollowing {
 		g.own.onHead(snap.Heads.Unsafe.L2BlockRef)

@@ -211,7 +211,8 @@ func (c *Controller) advance(ctx context.Context, ref eth.L2BlockRef) (answer, e
 		return got, err
 	}
 	if carries {
-		c.state.staged, c.state.currentL1 = nil, staged.CurrentL1()
+		c.state.staged = nil
+		c.keep(*staged)
 		c.state.appliedAt = c.clock.Now()
 		c.tell(Outcome{Case: follow.CaseConsolidate})
 	}

@@ -55,9 +55,14 @@ func (c Config) Check() error {
 	return nil
 }
 
-// originJudge answers from memory whether an L1 block is canonical. It must not block: unsafe progress waits for it.
+// originJudge is the view of L1, from memory. It must not block: unsafe progress waits for it.
 type originJudge interface {
+	// Canonical tells whether an L1 block is canonical.
 	Canonical(id eth.BlockID) follow.L1Answer
+	// Ref is an L1 block, with no more than the id if no more is known.
+	Ref(id eth.BlockID) eth.L1BlockRef
+	// Ask has L1 asked for a block that Canonical does not know. Rewind is to be called once it does.
+	Ask(id eth.BlockID)
 }
 
 // observer hears of every new snapshot, in order, in the controller's goroutine. It must not block and must not call
@@ -115,8 +120,17 @@ type Controller struct {
 
 // state is what the controller knows; it becomes visible by publish.
 type state struct {
-	heads      follow.Heads
-	currentL1  eth.L1BlockRef
+	heads     follow.Heads
+	currentL1 eth.L1BlockRef
+	// revoked is the L1 block of the last revocation, and pairs what was applied. Both last as long as the process: what
+	// the engine loses was applied all the same.
+	revoked uint64
+	pairs   follow.Pairs
+	// goneSince is when an L1 block that the labels rest on was first found gone. gone is such a block once the labels went
+	// back to blocks that nobody is known to have derived of the L1 that is left, until a target is applied: what a status
+	// is compared with is then void (spec G3).
+	goneSince  time.Time
+	gone       eth.BlockID
 	phase      Phase
 	phaseSince time.Time
 	// aim is the sync target of PhaseSyncing, aimSince when it became that, and aimOfSource that it is a source's head
@@ -208,8 +222,8 @@ func (c *Controller) Follow(target follow.Target) {
 	c.queue.post(task{kind: KindFollow, queued: c.clock.Now(), target: &target})
 }
 
-// Rewind asks for the unsafe head to be taken back to the newest block whose L1 origin is canonical, never below the
-// local-safe head. Call it when L1 was reorged.
+// Rewind asks for what rests on L1 blocks that are gone to be given up: unsafe blocks at once, labels after a block time. Call
+// it when L1 moved, and when it answered for a block.
 func (c *Controller) Rewind() { c.post(KindRewind) }
 
 // Run works until the context ends, or until an error that the node cannot go on with. Call it once.

@@ -9,7 +9,8 @@
 //	lineage.go      whether blocks belong to one chain: what a target claims, the own finalized block
 //	role.go         what making blocks changes: Verifier or Sequencer, and what keeps the head from being built on
 //	sequencing.go   the door for upstream's sequencer; build.go is what its calls do
-//	recovery.go     load at start, walk-back after an L1 reorg
+//	recovery.go     load at start
+//	l1reorg.go      an L1 that was reorged: unsafe blocks are given up, labels go back to what is left
 //	tip.go          an engine that lost or moved something: its labels are read again, what it lost is handed in again
 //	answers.go      what an answer of the engine means; nobody else looks at error codes or statuses
 package engine

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -111,60 +110,4 @@ func (c *Controller) genesis(ctx context.Context) (eth.L2BlockRef, error) {
 		return ref, nil
 	}
 	return eth.L2BlockRef{}, err
-}
-
-// runRewind takes the unsafe head back to the newest block whose L1 origin is canonical, never below local-safe. A
-// sequencer goes on by the new head: to confirm a reset that it did not ask for would cost it a block time.
-func (c *Controller) runRewind(ctx context.Context) error {
-	if c.state.phase != PhaseFollowing || c.state.lost != nil {
-		return nil
-	}
-	head, floor := c.state.heads.Unsafe, c.state.heads.LocalSafe
-	if c.l1.Canonical(head.L1Origin) != follow.L1Mismatch || head.Number <= floor.Number {
-		return nil
-	}
-	// L1 origins grow along the chain, so the blocks that lost theirs are its end.
-	var failed error
-	lost := sort.Search(int(head.Number-floor.Number), func(i int) bool {
-		ref, ok := c.ownBlock(ctx, floor.Number+1+uint64(i), &failed)
-		return ok && c.l1.Canonical(ref.L1Origin) == follow.L1Mismatch
-	})
-	last, ok := c.ownBlock(ctx, floor.Number+uint64(lost), &failed)
-	if failed != nil || !ok {
-		return temporary(fmt.Errorf("find the newest block with a canonical L1 origin: %w", failed))
-	}
-	want := follow.Heads{Unsafe: follow.Unsafe{L2BlockRef: last}, Labels: c.state.heads.Labels}
-	switch got, err := c.synchronize(ctx, want); got {
-	case answerValid:
-	case answerInconsistent:
-		return reset(err)
-	default:
-		return temporary(fmt.Errorf("walk back to %s (%s): %w", last, got, err))
-	}
-	c.log.Warn("Walked back unsafe blocks whose L1 origin was reorged out", "old_unsafe", head, "unsafe", last,
-		"blocks", head.Number-last.Number)
-	c.metrics.RecordFollowSourceReorg("walk_back")
-	c.diverge(ctx)
-	c.recent.cut(last.Number)
-	c.commit(want)
-	c.inbox.readopt()
-	c.post(KindInsert)
-	return nil
-}
-
-// ownBlock is a block of the own chain; ok is false, and the first failure kept, if the engine does not give it.
-func (c *Controller) ownBlock(ctx context.Context, number uint64, failed *error) (eth.L2BlockRef, bool) {
-	if *failed != nil {
-		return eth.L2BlockRef{}, false
-	}
-	at, err := c.blockAt(ctx, number)
-	if err != nil {
-		*failed = err
-		return eth.L2BlockRef{}, false
-	}
-	ref, found := at.Block()
-	if !found {
-		*failed = fmt.Errorf("the engine does not have its block %d", number)
-	}
-	return ref, found
 }

@@ -31,9 +31,12 @@ func (p Phase) String() string {
 type Snapshot struct {
 	// Heads were all acknowledged by the engine, but for the unsafe head in PhaseSyncing, which is the sync target.
 	Heads follow.Heads
-	// Final is the newest block that was final while this node ran, which a status is held to. It is above the finalized
-	// head only while an engine that lost it has not got it back (spec I3).
-	Final follow.Finalized
+	// Pairs are the targets that were applied (spec P1).
+	Pairs follow.Pairs
+	// GoneSince is since when an L1 block that the labels rest on has been gone; zero if none is (spec G2).
+	GoneSince time.Time
+	// applied is what Applied says.
+	applied follow.Applied
 	// CurrentL1 is the current L1 block that belongs to the labels; unknown until a target was applied.
 	CurrentL1 eth.L1BlockRef
 	// Phase tells whether the engine follows already.
@@ -60,9 +63,7 @@ type Outcome struct {
 	At time.Time
 }
 
-// Applied is what the next status is to be compared with.
-func (s *Snapshot) Applied() follow.Applied {
-	applied := follow.Applied{Labels: s.Heads.Labels, CurrentL1: s.CurrentL1}
-	applied.Finalized = s.Final
-	return applied
-}
+// Applied is what the next status is to be compared with: the labels and their current L1, as a rule. Finalized is the newest
+// block that was final while this node ran, which an engine that lost it need not have (spec I3); the current L1 is one that
+// is gone if the labels were taken back to blocks that nobody is known to have derived of the L1 that is left (spec G3).
+func (s *Snapshot) Applied() follow.Applied { return s.applied }

@@ -150,9 +150,25 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 
 // applied is what the controller has applied last.
 func (c *Controller) applied() follow.Applied {
-	applied := follow.Applied{Labels: c.state.heads.Labels, CurrentL1: c.state.currentL1}
-	applied.Finalized = c.state.final
+	return c.state.applied()
+}
+
+// applied is what a status is to be compared with.
+func (s *state) applied() follow.Applied {
+	applied := follow.Applied{Labels: s.heads.Labels, CurrentL1: s.currentL1, Revoked: s.revoked}
+	applied.Finalized = s.final
+	if s.gone != (eth.BlockID{}) {
+		applied.CurrentL1 = eth.L1BlockRef{Hash: s.gone.Hash, Number: s.gone.Number}
+	}
 	return applied
+}
+
+// keep notes what the next status has to be compared with once a target is applied.
+func (c *Controller) keep(target follow.Target) {
+	applied := target.Applied()
+	c.state.currentL1, c.state.revoked = applied.CurrentL1, applied.Revoked
+	c.state.pairs = c.state.pairs.Add(target)
+	c.state.gone, c.state.goneSince = eth.BlockID{}, time.Time{}
 }
 
 // dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
@@ -243,7 +259,8 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 		c.dropPending()
 	}
 	c.dropPendingTarget()
-	c.state.currentL1, c.state.staged = target.CurrentL1(), nil
+	c.keep(target)
+	c.state.staged = nil
 	c.state.appliedAt = c.clock.Now()
 	c.tell(Outcome{Case: plan.Case})
 	if plan.Heads.LocalSafe.Number < c.state.heads.LocalSafe.Number {
@@ -264,7 +281,7 @@ func (c *Controller) acknowledged(ctx context.Context, target follow.Target, pla
 func (c *Controller) conclude(target follow.Target, plan follow.HeadPlan) {
 	c.dropPendingTarget()
 	c.state.staged = nil
-	c.state.currentL1 = target.CurrentL1()
+	c.keep(target)
 	c.state.appliedAt = c.clock.Now()
 	c.report(Outcome{Case: plan.Case})
 	if !c.state.newest.Same(target) {

@@ -64,7 +64,7 @@ func (p Pairs) Add(t Target) Pairs {
 // that is left after a reorg (spec G2). ok is false if there is none. answer is a view of L1.
 func (p Pairs) Canonical(answer func(eth.BlockID) L1Answer) (pair Pair, upTo Pairs, ok bool) {
 	for i := len(p.list) - 1; i >= 0; i-- {
-		if answer(p.list[i].CurrentL1.ID()) == L1Canonical {
+		if pair := p.list[i]; answer(pair.CurrentL1.ID()) == L1Canonical && answer(pair.LocalSafe.L1Origin) != L1Mismatch {
 			return p.list[i], Pairs{list: p.list[: i+1 : i+1], before: p.before, begun: p.begun}, true
 		}
 	}

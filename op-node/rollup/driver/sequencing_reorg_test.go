@@ -1,60 +1,97 @@
 package driver_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ethereum-optimism/optimism/op-node/rollup/derive"
-	"github.com/lightcl/op-node/op-node/rollup/follow"
+	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/testutil"
 )
 
-// An L1 reorg takes the origin of the safe block away. How far that goes back only the source can tell. Until it does no
-// block is made that would be lost, and the sequencer is not reset over and over; then blocks go on at once.
-func TestLightSequencerWaitsOutAnL1ReorgUnderTheSafeBlock(t *testing.T) {
-	for name, silence := range map[string]time.Duration{"a moment": 5 * time.Second, "a minute": time.Minute} {
-		t.Run(name, func(t *testing.T) {
+// spec G1, G2, I6: an L1 reorg takes L1 origins below the local-safe head away, and the current L1 of the labels. What is left
+// is what was derived of the L1 that is left; blocks go on there after a block time, whether the source speaks or not, and
+// once it does the labels are what it says.
+func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {
+	for name, source := range map[string]func(s *stage, stop func()){
+		"source up":     func(*stage, func()) {},
+		"source slow":   func(s *stage, _ func()) { s.source.set(func(a *sourceActor) { a.delay = 3 * time.Second }) },
+		"source silent": func(s *stage, stop func()) { stop(); s.source.set(func(a *sourceActor) { a.down = true }) },
+	} {
+		for _, depth := range []uint64{2, 6} {
+			t.Run(fmt.Sprintf("%s, %d blocks", name, depth), func(t *testing.T) {
+				for offset := time.Duration(0); offset < l1BlockTime; offset += 1700 * time.Millisecond {
+					perform(t, func(s *stage) {
+						s.boot()
+						stop := s.keepUp(2)
+						s.wait(5*time.Minute + offset)
+						source(s, stop)
+						begin, before := time.Now(), s.status()
+						fork := uint64(time.Since(s.start)/l1BlockTime) - depth
+						require.Greater(s.t, before.LocalSafeL2.L1Origin.Number, fork)
+						s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", fork) })
+						s.wait(30 * time.Second)
+						st := s.status()
+						require.LessOrEqual(s.t, s.net.gap(begin, time.Now()), 2*blockTime+100*time.Millisecond, "offset %s: %s", offset, s)
+						require.GreaterOrEqual(s.t, st.FinalizedL2.Number, before.FinalizedL2.Number)
+						require.GreaterOrEqual(s.t, st.LocalSafeL2.L1Origin.Number+2, fork, "no further than L1: %s", s)
+						for _, id := range []eth.BlockID{st.CurrentL1.ID(), st.LocalSafeL2.L1Origin, st.SafeL2.L1Origin, st.UnsafeL2.L1Origin} {
+							require.True(s.t, s.l1.Has(id), "%s is gone: %s, current L1 %s", id, s, st.CurrentL1)
+						}
+						if name == "source silent" {
+							require.LessOrEqual(s.t, st.CurrentL1.Number, fork)
+							s.source.set(func(a *sourceActor) { a.down = false })
+							s.keepUp(2)
+						}
+						s.wait(10 * time.Second)
+						require.GreaterOrEqual(s.t, s.status().LocalSafeL2.Number+6, s.head().Number, "labels are those of the source: %s", s)
+						require.True(s.t, s.onChain(s.status().LocalSafeL2))
+						require.LessOrEqual(s.t, s.counts.reorg("walk_back"), 2)
+						require.Zero(s.t, s.counts.reorg("force_reset"))
+					})
+				}
+			})
+		}
+	}
+}
+
+// spec G3: L1 was reorged while the node was down, and no source answers: there are no pairs, and the view of L1 knows its
+// newest blocks alone. L1 is asked for the others, and blocks go on on what it has.
+func TestLightSequencerStartsAfterAnL1Reorg(t *testing.T) {
+	for _, depth := range []uint64{2, 6, 20} {
+		t.Run(fmt.Sprintf("%d blocks", depth), func(t *testing.T) {
 			perform(t, func(s *stage) {
 				s.boot()
 				stop := s.keepUp(2)
-				s.wait(100 * time.Second)
+				s.wait(10 * time.Minute)
 				stop()
-				s.wait(pollTime)
 				before := s.status()
-				shared := before.SafeL2.L1Origin.Number - 2
-				require.Less(s.t, before.FinalizedL2.L1Origin.Number, shared)
-				s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", shared) })
-				s.until(5*time.Second, "the end of what is above safe", func() bool { return s.head() == before.SafeL2 })
-				reorged := time.Now()
-				s.wait(silence)
-				require.Empty(s.t, s.net.since(reorged), "blocks that would be lost")
-				require.Equal(s.t, before.SafeL2, s.status().SafeL2, "that is for the source to say")
-				s.counts.mu.Lock()
-				require.LessOrEqual(s.t, s.counts.resets, 2, "asked for while nothing can come of it")
-				s.counts.mu.Unlock()
+				s.source.set(func(a *sourceActor) { a.down = true })
+				s.stop()
+				fork := uint64(time.Since(s.start)/l1BlockTime) - depth
+				s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", fork) })
+				s.wait(time.Minute)
+				begin := time.Now()
+				s.boot()
+				s.until(2*blockTime+time.Second, "a block", func() bool { return len(s.net.since(begin)) > 0 })
+				s.wait(10 * time.Second)
+				st := s.status()
+				require.GreaterOrEqual(s.t, st.UnsafeL2.Time+2, uint64(time.Now().Unix()), "production has caught up: %s", s)
+				require.Equal(s.t, before.FinalizedL2, st.FinalizedL2)
+				for _, ref := range []eth.L2BlockRef{st.LocalSafeL2, st.SafeL2, st.UnsafeL2} {
+					require.True(s.t, s.l1.Has(ref.L1Origin), "%s", s)
+				}
+				require.GreaterOrEqual(s.t, st.LocalSafeL2.L1Origin.Number, fork-1, "no further than L1: %s", s)
 
-				// The source has gone back on the new L1.
-				number := before.SafeL2.Number
-				for s.own(number).Ref.L1Origin.Number >= shared {
-					number--
-				}
-				s.source.mu.Lock()
-				head := s.own(number).Ref
-				s.source.say = follow.Status{Safe: head, LocalSafe: head, Finalized: before.FinalizedL2, CurrentL1: s.l1.Branch().Block(shared + 1).Ref}
-				s.source.mu.Unlock()
-				told := time.Now()
-				took := s.until(pollTime+blockTime, "the next block", func() bool { return len(s.net.since(told)) > 0 })
-				s.t.Logf("the next block %s after the source went back", took)
-				s.wait(20 * time.Second)
-				require.LessOrEqual(s.t, s.net.gap(told.Add(took), time.Now()), 2*blockTime)
-				require.Equal(s.t, head, s.status().LocalSafeL2)
-				require.Equal(s.t, before.FinalizedL2, s.status().FinalizedL2)
-				for n := head.Number; n <= s.head().Number; n++ {
-					ref := s.own(n).Ref
-					require.Equal(s.t, s.l1.Branch().Block(ref.L1Origin.Number).ID(), ref.L1Origin, "block %d", n)
-				}
+				// Any status of the L1 that is left is applied, even one that is below.
+				lower := s.own(st.LocalSafeL2.Number - 10).Ref
+				s.source.set(func(a *sourceActor) { a.down = false })
+				s.source.says(lower, before.FinalizedL2)
+				s.wait(2 * pollTime)
+				require.Equal(s.t, lower, s.status().LocalSafeL2)
 			})
 		})
 	}

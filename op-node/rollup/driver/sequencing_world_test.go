@@ -407,11 +407,13 @@ type counters struct {
 	onTask  func(kind string, failed bool)
 	// onHead hears of published heads that changed, in the same goroutine.
 	onHead func(name string, ref eth.L2BlockRef)
+	// onL1 hears of published L1 blocks that changed, the current L1 among them in the same goroutine.
+	onL1 func(name string, ref eth.L1BlockRef)
 }
 
 func newCounters() *counters {
 	return &counters{Metricer: opmetrics.NoopMetrics, reorgs: make(map[string]int), reasons: make(map[string]int),
-		onReorg: func(string) {}, onTask: func(string, bool) {}, onHead: func(string, eth.L2BlockRef) {}}
+		onReorg: func(string) {}, onTask: func(string, bool) {}, onHead: func(string, eth.L2BlockRef) {}, onL1: func(string, eth.L1BlockRef) {}}
 }
 
 func (c *counters) RecordFollowSourceReorg(action string) {
@@ -434,6 +436,8 @@ func (c *counters) reorg(action string) int {
 }
 
 func (c *counters) RecordL2Ref(name string, ref eth.L2BlockRef) { c.onHead(name, ref) }
+
+func (c *counters) RecordL1Ref(name string, ref eth.L1BlockRef) { c.onL1(name, ref) }
 
 func (c *counters) RecordTask(kind string, _, _ time.Duration, failed bool) { c.onTask(kind, failed) }
 

@@ -61,6 +61,7 @@ type story struct {
 	// What the invariants are about: the labels that were published and that the engine was told last, and how often the
 	// source left the own chain.
 	published, labelled map[string]eth.L2BlockRef
+	currentL1           eth.BlockID
 	divergences         int
 	broken              []string
 
@@ -84,6 +85,7 @@ func newTale(t testing.TB) *story {
 	s.source.delay, s.eventDelay = sourceDelay, eventDelay
 	s.log = log.NewLogger(&storyLog{story: s})
 	s.counts.onReorg, s.counts.onTask, s.counts.onHead = s.onReorg, s.onTask, s.onHead
+	s.counts.onL1 = s.onL1
 	s.forget()
 	s.began = time.Now()
 	s.watched = func(client modelel.Engine) modelel.Engine {
@@ -387,13 +389,20 @@ func (s *story) onHead(name string, ref eth.L2BlockRef) {
 	}
 }
 
-// keeps looks at what has to hold of labels at any time: they do not fall, but for a block whose L1 origin is gone, and
-// finalized not even then.
+// onL1 hears of the current L1 that is published.
+func (s *story) onL1(name string, ref eth.L1BlockRef) {
+	if name == "l1_derived" {
+		s.currentL1 = ref.ID()
+	}
+}
+
+// keeps looks at what has to hold of labels at any time: they do not fall, but for a block whose L1 origin is gone, or that
+// were derived up to an L1 block that is gone, and finalized not even then.
 func (s *story) keeps(whose string, before, now map[string]eth.L2BlockRef) map[string]eth.L2BlockRef {
 	after := maps.Clone(before)
 	for label, ref := range now {
 		was := before[label]
-		demanded := !s.l1.Has(was.L1Origin) && !strings.Contains(label, "finalized")
+		demanded := (!s.l1.Has(was.L1Origin) || !s.l1.Has(s.currentL1)) && !strings.Contains(label, "finalized")
 		if ref.Number < was.Number && !demanded {
 			s.breach("%s label %s fell from %s to %s", whose, label, s.name(was.Hash), s.name(ref.Hash))
 		}

@@ -14,8 +14,8 @@ import (
 )
 
 // This file is about an L1 that was reorged (spec G1 to G4). Unsafe blocks whose L1 origin is gone are given up at once, and
-// only they. The labels wait a block time for the sources to say what is left of them; then they go back to what was derived
-// of the L1 that is left. A node that started on a fork which L1 left while it was down is no other case.
+// only they. The labels wait a block time for the sources to say what is left of them, half of that if blocks have to wait as
+// well; then they go back to what was derived of the L1 that is left. A node that started on a fork which L1 left while it was down is no other case.
 
 // errAsksL1 tells that L1 has to be asked first.
 var errAsksL1 = errors.New("L1 is asked for older blocks")
@@ -89,7 +89,11 @@ func (c *Controller) labelsLeft(ctx context.Context, labels *follow.Labels, curr
 			"local_safe", c.state.heads.LocalSafe)
 		c.publish()
 	}
-	if due := c.state.goneSince.Add(time.Duration(c.cfg.Rollup.BlockTime) * time.Second); now.Before(due) {
+	grace := time.Duration(c.cfg.Rollup.BlockTime) * time.Second
+	if c.l1.Canonical(labels.LocalSafe.L1Origin) == follow.L1Mismatch {
+		grace /= 2 // no block can be made or taken in meanwhile
+	}
+	if due := c.state.goneSince.Add(grace); now.Before(due) {
 		if at := &c.timers[KindRewind].at; at.IsZero() || at.After(due) {
 			*at = due
 		}

@@ -32,6 +32,8 @@ type Role interface {
 	waiting(since time.Duration) follow.Reason
 	// settle is called after every task, with what keeps the head from being built on. It tells what that changed.
 	settle(obstacle obstacle, heads follow.Heads) buildChange
+	// confirm tells whether a reset that the sequencer asked for may be confirmed, or has to wait for settle to say so.
+	confirm() bool
 }
 
 // sealed is what is counted of a block: how long it took to fetch it, how much longer than a block time it took from the
@@ -62,6 +64,8 @@ func (Verifier) sealed(sealed) {}
 func (Verifier) waiting(time.Duration) follow.Reason { return follow.EngineSyncing }
 
 func (Verifier) settle(obstacle, follow.Heads) buildChange { return buildSame }
+
+func (Verifier) confirm() bool { return true }
 
 // DivergedEvent tells that the unsafe head leaves its chain, and comes before the event with the new head: blocks that were
 // begun, sealed or published on it, and what was kept of their L1 origins, are void.
@@ -98,9 +102,11 @@ type Sequencer struct {
 	log     log.Logger
 
 	heads follow.Heads
-	// obstacle is what keeps the head from being built on, refused the head on which a block was refused for that.
+	// obstacle is what keeps the head from being built on, refused the head on which a block was refused for that, and owing
+	// that the sequencer waits for a reset to be confirmed.
 	obstacle obstacle
 	refused  eth.L2BlockRef
+	owing    bool
 }
 
 // NewSequencer makes the role of a node that makes blocks.
@@ -157,11 +163,17 @@ func (s *Sequencer) settle(o obstacle, heads follow.Heads) buildChange {
 		return buildStopped
 	case before != obstacleNone && o == obstacleNone:
 		s.log.Info("Building goes on", "unsafe", heads.Unsafe)
-		if s.refused == heads.Unsafe.L2BlockRef {
+		if s.owing || s.refused == heads.Unsafe.L2BlockRef {
+			s.owing = false
 			return buildResumed
 		}
 	}
 	return buildSame
+}
+
+func (s *Sequencer) confirm() bool {
+	s.owing = s.obstacle != obstacleNone
+	return !s.owing
 }
 
 // obstacle is what keeps the head from being built on. What a source says is none.
@@ -232,7 +244,7 @@ func headsEvent(heads follow.Heads) upstream.ForkchoiceUpdateEvent {
 // end of that lets it go on: it would only ask for another reset.
 func (c *Controller) recovered(ctx context.Context) {
 	c.settleBuild(ctx)
-	if c.role.refuses(c.state.heads.Unsafe.L2BlockRef) == nil {
+	if c.role.confirm() {
 		c.confirmReset()
 	} else {
 		c.announce()

@@ -282,9 +282,9 @@ func TestDivergenceAtOnce(t *testing.T) {
 	}
 }
 
-// L1 was reorged away from under the local-safe block. Nothing is built on it, however often the sequencer asks, until the
-// source says how far it goes back, or L1 comes back.
-func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
+// spec G2: L1 was reorged away from under the local-safe block, which is the head. Nothing is built on it, however often the
+// sequencer asks, until the source says how far it goes back, L1 comes back, or half a block time is over.
+func TestNothingIsBuiltOnAnOrphan(t *testing.T) {
 	orphan := func(b *bench) eth.BlockID {
 		for _, block := range b.chain.L2().Blocks(6, 8) { // the first ones with another L1 origin than genesis
 			require.NoError(t, b.c.Insert(block.Envelope))
@@ -298,6 +298,7 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 		b.c.Rewind()
 		synctest.Wait()
 		require.Equal(t, safe.L2BlockRef, b.c.Snapshot().Heads.Unsafe.L2BlockRef)
+		require.False(t, b.c.Snapshot().GoneSince.IsZero(), "the sources are to be asked")
 		require.NotContains(t, b.heard.take(), "engine-reset-confirmed")
 		for range 3 {
 			_, err := b.build(b.chain.Block(7))
@@ -306,24 +307,28 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 			synctest.Wait()
 			require.Equal(t, []string{"forkchoice-update", "forkchoice-update"}, b.heard.take(), "refused, and not confirmed")
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(900 * time.Millisecond)
 		synctest.Wait()
-		_, err := b.build(b.chain.Block(7))
-		require.ErrorIs(t, err, upstream.ErrStaleBuild, "it is not given up: the block would be lost")
+		require.Equal(t, safe, b.c.Snapshot().Heads.LocalSafe)
 		b.settle()
 		return safe.L1Origin
+	}
+	goesOn := func(b *bench) {
+		t.Helper()
+		require.Equal(t, b.chain.Block(5).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef, "the newest block with an origin")
+		require.True(t, b.c.Snapshot().GoneSince.IsZero())
+		names := b.heard.take()
+		require.Contains(t, names, "diverged")
+		require.Contains(t, names, "forkchoice-update")
+		_, err := b.build(b.chain.Block(5))
+		require.NoError(t, err)
 	}
 	t.Run("the source goes back", func(t *testing.T) {
 		onBench(t, func(b *bench) {
 			orphan(b)
 			b.sourceOn(b.chain.L1().Fork("r", 0), b.chain.Block(4))
 			require.Equal(t, b.chain.Block(4).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef)
-			require.Equal(t, b.chain.Block(5).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef, "the newest block with an origin")
-			names := b.heard.take()
-			require.Contains(t, names, "engine-reset-confirmed")
-			require.Equal(t, "forkchoice-update", last(names), "so that the next block is not delayed")
-			_, err := b.build(b.chain.Block(5))
-			require.NoError(t, err)
+			goesOn(b)
 		})
 	})
 	t.Run("L1 comes back", func(t *testing.T) {
@@ -331,18 +336,29 @@ func TestBuildingIsHeldOnAnOrphan(t *testing.T) {
 			delete(b.l1, orphan(b))
 			b.c.Rewind() // as with every L1 head
 			synctest.Wait()
-			require.Equal(t, "engine-reset-confirmed", last(b.heard.take()))
+			require.Equal(t, b.chain.Block(7).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef)
+			names := b.heard.take()
+			require.Equal(t, "engine-reset-confirmed", names[len(names)-1])
 			_, err := b.build(b.chain.Block(7))
 			require.NoError(t, err)
 		})
 	})
-}
-
-func last(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return names[len(names)-1]
+	t.Run("nobody says anything", func(t *testing.T) {
+		onBench(t, func(b *bench) {
+			gone := orphan(b)
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			snap := b.c.Snapshot()
+			require.Equal(t, b.chain.Block(5).Ref, snap.Heads.LocalSafe.L2BlockRef)
+			require.Equal(t, b.chain.Block(5).Ref.L1Origin, snap.CurrentL1.ID(), "published with its origin")
+			require.NotEqual(t, snap.CurrentL1.ID(), snap.Applied().CurrentL1.ID(), "no status is held to that")
+			goesOn(b)
+			require.Equal(t, follow.L1Mismatch, b.Canonical(gone))
+			b.sourceOn(b.chain.L1(), b.chain.Block(4))
+			require.Equal(t, b.chain.Block(4).Ref, b.c.Snapshot().Heads.LocalSafe.L2BlockRef, "any status is applied")
+			require.Equal(t, b.c.Snapshot().CurrentL1, b.c.Snapshot().Applied().CurrentL1)
+		})
+	})
 }
 
 // A source whose head the engine refuses every time does not disturb the making of blocks at all.

@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An engine comes back without its newest blocks, and no peer has them. What this node handed in itself it hands in again:
-// nothing that was published is lost, whether it is above the local-safe head or below.
+// spec F7, S5: an engine comes back without its newest blocks, and no peer has them. What this node handed in itself it hands in
+// again: nothing that was published is lost, whether it is above the local-safe head or below. The node's client still finds
+// the blocks in its cache.
 func TestLightSequencerGivesTheEngineItsTipBack(t *testing.T) {
 	for name, lost := range map[string]uint64{"above local-safe": 3, "below local-safe": 10} {
 		t.Run(name, func(t *testing.T) {

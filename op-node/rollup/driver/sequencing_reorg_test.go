@@ -12,7 +12,7 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil"
 )
 
-// spec G1, G2, I6: an L1 reorg takes L1 origins below the local-safe head away, and the current L1 of the labels. What is left
+// spec G1, G2, P3, R8, I6: an L1 reorg takes L1 origins below the local-safe head away, and the current L1 of the labels. What is left
 // is what was derived of the L1 that is left; blocks go on there after a block time, whether the source speaks or not, and
 // once it does the labels are what it says.
 func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {

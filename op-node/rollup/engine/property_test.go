@@ -118,9 +118,29 @@ func (s *simulation) checkFinality(snap *Snapshot) {
 
 // checkCoherence is spec I5, I7: the current L1 is that of the target that the labels are from.
 func (s *simulation) checkCoherence(snap *Snapshot) {
-	if (snap.CurrentL1.Hash != common.Hash{}) && !s.handed[snap.Applied()] {
-		s.fail("I5: no target had these labels and current L1 %s", s.name(snap.CurrentL1))
+	if (snap.CurrentL1.Hash == common.Hash{}) || s.handed[snap.Applied()] {
+		return
 	}
+	if !s.shown.GoneSince.IsZero() && s.leftOfL1(snap) { // spec P3, G2, G3: what they rested on has been gone for a while
+		s.handed[snap.Applied()] = true
+		return
+	}
+	s.fail("I5: no target had these labels and current L1 %s", s.name(snap.CurrentL1))
+}
+
+// leftOfL1 tells whether labels can be what an L1 reorg left: those of a target, finalized aside, or a block with its origin.
+func (s *simulation) leftOfL1(snap *Snapshot) bool {
+	if snap.CurrentL1.ID() == snap.Heads.LocalSafe.L1Origin {
+		return true
+	}
+	for was := range s.handed {
+		final := snap.Heads.Finalized.L2BlockRef
+		if was.CurrentL1 == snap.CurrentL1 && higher(was.LocalSafe.L2BlockRef, final) == snap.Heads.LocalSafe.L2BlockRef &&
+			higher(was.Safe.L2BlockRef, final) == snap.Heads.Safe.L2BlockRef {
+			return true
+		}
+	}
+	return false
 }
 
 // checkAcknowledged: heads that change are on the engine's chain.

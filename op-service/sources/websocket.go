@@ -167,9 +167,7 @@ func (c *wsConn) call(ctx context.Context, request call) (answer, error) {
 	case got := <-arrived: // the last message
 		return got, nil
 	default:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return answer{}, c.err
+		return answer{}, c.reason()
 	}
 }
 
@@ -215,19 +213,27 @@ func (c *wsConn) write(ctx context.Context, data []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.over:
-		return net.ErrClosed
+		return c.reason()
 	}
 	deadline, _ := ctx.Deadline()
 	_ = c.conn.SetWriteDeadline(deadline) // which cannot fail
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.NetConn().SetWriteDeadline(time.Now()) })
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.conn.NetConn().SetWriteDeadline(time.Now())
+		close(interrupted)
+	})
 	err := c.conn.WriteMessage(websocket.TextMessage, data)
-	if stop(); err != nil {
+	if !stop() {
+		<-interrupted // or the next one to write would be
+	}
+	if err != nil {
 		c.end(err) // half a message may be out
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		return c.reason()
 	}
-	return err
+	return nil
 }
 
 // read hands on the answers until the connection ends.
@@ -279,12 +285,15 @@ func (c *wsConn) end(reason error) {
 	_ = c.conn.Close() // there is nothing more to be had of it
 }
 
-// ended tells whether the connection has ended.
-func (c *wsConn) ended() bool {
+// reason is why the connection ended, nil before.
+func (c *wsConn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err != nil
+	return c.err
 }
+
+// ended tells whether the connection has ended.
+func (c *wsConn) ended() bool { return c.reason() != nil }
 
 // meteredConn takes every byte it receives from the allowance, and fails when that is used up.
 type meteredConn struct {

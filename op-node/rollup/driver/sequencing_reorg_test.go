@@ -31,7 +31,7 @@ func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {
 						source(s, stop)
 						begin, before := time.Now(), s.status()
 						fork := uint64(time.Since(s.start)/l1BlockTime) - depth
-						require.Greater(s.t, before.LocalSafeL2.L1Origin.Number, fork)
+						require.Greater(s.t, before.CurrentL1.Number, fork)
 						s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", fork) })
 						s.wait(30 * time.Second)
 						st := s.status()

@@ -298,7 +298,11 @@ func (s *stage) keepUp(behind uint64) (stop func()) {
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			if tip := s.el.Heads().Latest.Number; tip > behind {
-				s.source.derives(tip-behind, (tip-behind)/2)
+				safe, err := s.el.L2BlockRefByNumber(ctx, tip-behind)
+				final, finalErr := s.el.L2BlockRefByNumber(ctx, (tip-behind)/2)
+				if err == nil && finalErr == nil { // not if the engine has just gone back
+					s.source.says(safe, final)
+				}
 			}
 			time.Sleep(time.Second)
 		}

@@ -74,9 +74,11 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 	}
 }
 
-// RecordPoll tells how long a poll of a source took and whether it answered.
+// RecordPoll tells how long a source took and whether it answered. A negative time is not known: of an answer that was waited for.
 func (f *Follow) RecordPoll(source string, took time.Duration, ok bool) {
-	f.sourceSeconds.WithLabelValues(source).Observe(took.Seconds())
+	if took >= 0 {
+		f.sourceSeconds.WithLabelValues(source).Observe(took.Seconds())
+	}
 	if !ok {
 		f.sourceUp.WithLabelValues(source).Set(0)
 		return

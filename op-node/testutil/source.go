@@ -25,9 +25,10 @@ type Source struct {
 	name string
 	cfg  *rollup.Config
 
-	mu                    sync.Mutex
-	say                   Say
-	polls, inFlight, most int
+	mu                           sync.Mutex
+	say                          Say
+	after                        After
+	polls, waits, inFlight, most int
 }
 
 // NewSource makes a source that is on the chain with a rollup configuration.
@@ -57,11 +58,29 @@ func (s *Source) Count() int {
 	return s.polls
 }
 
-// Most is how many requests for the status were under way at once, at most.
+// Most is how many requests for the status, waits included, were under way at once, at most.
 func (s *Source) Most() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.most
+}
+
+// After is how a source answers clients that wait for another status than that of a version.
+type After func(ctx context.Context, version string, wait time.Duration) (sources.Update, error)
+
+// Awaits changes how the source answers clients that wait; nil is a source that has nobody wait.
+func (s *Source) Awaits(after After) *Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = after
+	return s
+}
+
+// Waits is how often a client has waited.
+func (s *Source) Waits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits
 }
 
 // Name implements the driver's Source, as do the methods below.
@@ -69,21 +88,38 @@ func (s *Source) Name() string { return s.name }
 
 // Status says what the source was told to.
 func (s *Source) Status(ctx context.Context) (follow.Status, error) {
-	s.mu.Lock()
-	s.polls++
-	s.inFlight++
-	s.most = max(s.most, s.inFlight)
-	say := s.say
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.inFlight--
-		s.mu.Unlock()
-	}()
+	say := s.Saying()
+	defer s.begin(&s.polls)()
 	if say == nil {
 		return stalled(ctx)
 	}
 	return say()
+}
+
+// StatusAfter answers as the source was told to.
+func (s *Source) StatusAfter(ctx context.Context, version string, wait time.Duration) (sources.Update, error) {
+	s.mu.Lock()
+	after := s.after
+	s.mu.Unlock()
+	if after == nil {
+		return sources.Update{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
+	}
+	defer s.begin(&s.waits)()
+	return after(ctx, version, wait)
+}
+
+// begin counts a request, and returns what ends it.
+func (s *Source) begin(counter *int) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*counter++
+	s.inFlight++
+	s.most = max(s.most, s.inFlight)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inFlight--
+	}
 }
 
 // stalled waits for an answer that does not come, until the client gives up.

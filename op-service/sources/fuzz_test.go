@@ -51,6 +51,26 @@ func FuzzDecodeLineage(f *testing.F) {
 	})
 }
 
+func FuzzDecodeUpdate(f *testing.F) {
+	for _, seed := range []string{
+		`{"version":"v","status":{},"id":"a","path":["a"]}`, `{"version":"","status":{}}`, `{"version":"v","status":null}`, `null`, `[]`,
+		`{"version":"v","status":{"current_l1":{"hash":"0x01000000000000000000000000000000000000000000000000000000000000aa","number":1}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := decodeUpdate(data)
+		if err != nil {
+			require.Zero(t, u)
+			require.Less(t, len(err.Error()), 2*maxErrorText)
+			return
+		}
+		require.NotEmpty(t, u.Version)
+		require.LessOrEqual(t, len(u.Version), maxIDBytes)
+		require.NotEqual(t, u.LineageErr == nil, u.Lineage.ID == "")
+	})
+}
+
 func FuzzDecodeHistory(f *testing.F) {
 	for _, seed := range []string{
 		`{"l1Block":{"hash":"0x01000000000000000000000000000000000000000000000000000000000000aa","number":1},"safeHead":{"hash":"0x02000000000000000000000000000000000000000000000000000000000000aa","number":7}}`,

@@ -81,7 +81,7 @@ type Metrics interface {
 	SetDerivationIdle(idle bool)
 	// RecordFollowSourceRequest counts polls by upstream's result values.
 	RecordFollowSourceRequest(result string)
-	// RecordPoll tells how long a poll of a source took and whether it answered.
+	// RecordPoll tells how long a source took and whether it answered. A negative time is not known.
 	RecordPoll(source string, took time.Duration, ok bool)
 	// RecordVerdict counts judged statuses by reason code.
 	RecordVerdict(source, reason string)

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum-optimism/optimism/op-service/clock"
@@ -17,6 +18,9 @@ type Source interface {
 	Name() string
 	// Status asks for the sync status.
 	Status(ctx context.Context) (follow.Status, error)
+	// StatusAfter asks for the sync status once it is another than that of a version, or after a wait. It fails with
+	// sources.ErrMethodMissing if the source does not have clients wait.
+	StatusAfter(ctx context.Context, version string, wait time.Duration) (sources.Update, error)
 	// Identity asks which chain the source is on. It fails with sources.ErrMethodMissing if the source cannot tell.
 	Identity(ctx context.Context) (sources.Identity, error)
 	// Lineage asks whom the source follows. It fails with sources.ErrMethodMissing if the source does not follow.
@@ -41,13 +45,22 @@ type poller struct {
 	reports chan<- report
 	// gate tells whether an answer could be used.
 	gate func() bool
-	// heads gets the number of each new L1 head, or of the newest of several, and hints whatever else makes it likely that the
-	// source has something new.
-	heads chan uint64
-	hints chan struct{}
+	// heads gets the number of each new L1 head, or of the newest of several, hints whatever else makes it likely that the
+	// source has something new, and demands what makes it necessary to ask.
+	heads          chan uint64
+	hints, demands chan struct{}
 
 	schedule poll.Schedule
 	patience poll.Patience
+	wait     poll.Wait
+	// said are the answers to waits. rejected tells that the newest answer was not accepted: the judge's word.
+	said     poll.Memory[follow.Status]
+	rejected atomic.Bool
+	// waited tells that the newest answer was one to a wait, newsAt when one last was news.
+	waited bool
+	newsAt time.Time
+	// demanded tells that the next request must not wait.
+	demanded bool
 	// retry is the time from a request that failed to the next one.
 	retry   time.Duration
 	sent    time.Time
@@ -58,13 +71,14 @@ type poller struct {
 
 func (d *Driver) newPoller(rank int, source Source) *poller {
 	schedule, retry := poll.Paced(d.cfg.PollInterval, rand.N(poll.Spread)), poll.RetryAfter
+	wait := poll.NewWait(2 * time.Duration(d.chain.BlockTime) * time.Second)
 	if d.cfg.FixedInterval {
-		schedule, retry = poll.Every(d.cfg.PollInterval), max(d.cfg.PollInterval, poll.RetryAfter)
+		schedule, retry, wait = poll.Every(d.cfg.PollInterval), max(d.cfg.PollInterval, poll.RetryAfter), poll.Wait{}
 	}
 	return &poller{
 		source: source, rank: rank, clock: d.clock, reports: d.reports, gate: d.gateOpen,
-		heads: make(chan uint64, 1), hints: make(chan struct{}, 1),
-		schedule: schedule, patience: poll.NewPatience(d.cfg.RequestTimeout), retry: retry,
+		heads: make(chan uint64, 1), hints: make(chan struct{}, 1), demands: make(chan struct{}, 1),
+		wait: wait, schedule: schedule, patience: poll.NewPatience(d.cfg.RequestTimeout), retry: retry,
 		known: introduction{
 			source: source, id: d.id, identity: sources.IdentityOf(d.cfg.Rollup),
 			room: room(d.cfg.Quorum, len(d.court.candidates)), warn: d.log.Warn,
@@ -72,7 +86,7 @@ func (d *Driver) newPoller(rank int, source Source) *poller {
 	}
 }
 
-// run polls until the context ends.
+// run asks until the context ends.
 func (p *poller) run(ctx context.Context) {
 	for {
 		timer := p.clock.NewTimer(max(p.due().Sub(p.clock.Now()), 0))
@@ -88,13 +102,17 @@ func (p *poller) run(ctx context.Context) {
 			timer.Stop()
 			p.schedule = p.schedule.OnHint(p.clock.Now())
 			continue
+		case <-p.demands:
+			timer.Stop()
+			p.schedule, p.demanded = p.schedule.OnHint(p.clock.Now()), true
+			continue
 		case <-timer.Ch():
 		}
 		if !p.gate() {
 			p.schedule = p.schedule.OnAnswer(p.clock.Now(), poll.Answer{CurrentL1: p.last.CurrentL1.Number})
 			continue
 		}
-		r := p.poll(ctx)
+		r := p.ask(ctx)
 		select {
 		case p.reports <- r:
 		case <-ctx.Done():
@@ -103,12 +121,19 @@ func (p *poller) run(ctx context.Context) {
 	}
 }
 
-// due is when to poll next. The jitter of a source that failed keeps a fleet apart that lost its source together (spec Q5).
+// due is when to ask next. The jitter of a source that failed keeps a fleet apart that lost its source together (spec Q5).
 func (p *poller) due() time.Time {
-	if !p.failing {
-		return p.schedule.Next()
+	if p.failing {
+		return p.sent.Add(p.retry - p.retry/20 + rand.N(p.retry/10))
 	}
-	return p.sent.Add(p.retry - p.retry/20 + rand.N(p.retry/10))
+	if p.wait.On(p.clock.Now()) && !p.demanded {
+		return p.wait.Next()
+	}
+	next := p.schedule.Next()
+	if at, ok := p.wait.Resumes(); ok && at.Before(next) {
+		return at
+	}
+	return next
 }
 
 // tell passes on a new L1 head without waiting. It must be called from one goroutine.
@@ -120,12 +145,111 @@ func (p *poller) tell(number uint64) {
 	p.heads <- number
 }
 
-// hint has the source asked soon, without waiting. It may be called from any goroutine.
-func (p *poller) hint() {
+// hint has the source asked soon, if it does not tell of changes by itself. It returns at once, and may be called from any
+// goroutine.
+func (p *poller) hint() { signal(p.hints) }
+
+// demand has the source asked soon, whether or not it has changed, as hint does.
+func (p *poller) demand() { signal(p.demands) }
+
+// judged tells what became of the newest answer. It may be called from any goroutine.
+func (p *poller) judged(reason follow.Reason) {
+	p.rejected.Store(reason.Class() == follow.ClassRejected)
+}
+
+func signal(to chan<- struct{}) {
 	select {
-	case p.hints <- struct{}{}:
+	case to <- struct{}{}:
 	default:
 	}
+}
+
+// ask gets one answer of the source: it waits for a change where the source lets it, and else polls. While the source does not
+// answer it is polled.
+func (p *poller) ask(ctx context.Context) report {
+	if p.rejected.Swap(false) && p.waited { // it may say something else when it is polled
+		p.wait = p.wait.OnFailure(p.clock.Now(), 0)
+	}
+	p.waited = false
+	if !p.failing && !p.demanded && p.wait.On(p.clock.Now()) {
+		if r, ok := p.await(ctx); ok {
+			return r
+		}
+	}
+	p.demanded = false
+	r := p.poll(ctx)
+	if silent := !p.newsAt.IsZero() && r.at.Sub(p.newsAt) >= longSilence; silent && r.err == nil {
+		var news bool
+		if p.said, news = p.said.Hear(r.status); news { // and no wait has said so
+			p.wait = p.wait.OnFailure(r.at, 0)
+		}
+		p.newsAt = r.at
+	}
+	return r
+}
+
+// await waits for a change. It brings nothing if that failed or was ended by a demand: then the source has to be polled, which
+// tells a wait that was cut from a source that is gone.
+func (p *poller) await(ctx context.Context) (r report, ok bool) {
+	sent := p.clock.Now()
+	version, length := p.wait.Request()
+	patience, deadline := p.patience.OnSend(sent)
+	update, demanded, err := p.statusAfter(ctx, version, length, deadline)
+	at := p.clock.Now()
+	if err != nil {
+		p.schedule = p.schedule.OnRequest(sent)
+		if demanded || ctx.Err() != nil {
+			return r, false
+		}
+		r = p.poll(ctx)
+		if !p.failing {
+			p.wait = p.wait.OnFailure(at, at.Sub(sent))
+		}
+		return r, true
+	}
+	r = report{rank: p.rank, at: at, took: unknown, status: update.Status}
+	if took := at.Sub(sent) - length; took >= 0 { // nothing changed; or nothing was waited for
+		r.took = took
+		p.patience = patience.OnAnswer(at, took)
+	}
+	p.known.hear(at, update.Lineage, update.LineageErr)
+	r.err = p.introduce(ctx, deadline)
+	r.lineage = p.known.lineage
+	var news bool
+	if p.said, news = p.said.Hear(update.Status); news {
+		p.newsAt = at
+	} else {
+		p.schedule = p.schedule.OnRequest(sent)
+		p.demanded = at.Sub(p.newsAt) >= longSilence
+	}
+	p.wait = p.wait.OnAnswer(sent, update.Version, news, p.schedule.Token())
+	p.last, p.waited = update.Status, true
+	return r, true
+}
+
+// longSilence is after how much time in which waits brought nothing new a source is polled, for it may say more then.
+const longSilence = 30 * time.Second
+
+// unknown is the time that an answer took which was waited for.
+const unknown time.Duration = -1
+
+// statusAfter waits for a change, until a demand comes.
+func (p *poller) statusAfter(ctx context.Context, version string, length, deadline time.Duration) (update sources.Update, demanded bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, length+deadline)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		update, err = p.source.StatusAfter(ctx, version, length)
+	}()
+	select {
+	case <-done:
+	case <-p.demands:
+		demanded = true
+		cancel()
+		<-done
+	}
+	return update, demanded, err
 }
 
 // poll asks the source once.

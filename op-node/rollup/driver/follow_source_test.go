@@ -21,6 +21,7 @@ func (s spy) OnL1Head(time.Time, uint64) poll.Schedule { return s }
 func (s spy) OnHint(time.Time) poll.Schedule           { return s }
 func (s spy) OnRequest(time.Time) poll.Schedule        { return s }
 func (s spy) Next() time.Time                          { return time.Time{} }
+func (s spy) Token() time.Time                         { return time.Time{} }
 
 func (s spy) OnAnswer(_ time.Time, answer poll.Answer) poll.Schedule {
 	*s.changed = append(*s.changed, answer.Changed)

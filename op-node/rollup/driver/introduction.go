@@ -75,6 +75,9 @@ func (i *introduction) ask(ctx context.Context, now time.Time) (requests int) {
 			i.warn("Source does not tell its chain, which is judged by its heads alone", "source", i.source.Name(), "err", err)
 		}
 	}
+	if i.lineageAt.Equal(now) {
+		return requests // it came with the answer
+	}
 	requests++
 	if lineage, err := i.source.Lineage(ctx); err == nil || errors.Is(err, sources.ErrMalformed) {
 		i.hear(now, lineage, err)

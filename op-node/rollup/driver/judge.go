@@ -62,6 +62,7 @@ func (d *Driver) judgeReports() {
 			} else {
 				d.decide(d.controller.Snapshot().Applied(), false)
 			}
+			d.pollers[r.rank].judged(d.court.candidates[r.rank].reason)
 		case <-d.again:
 			d.rehear()
 		case <-idle.Ch():

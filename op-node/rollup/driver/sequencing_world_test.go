@@ -345,6 +345,10 @@ func (a *sourceActor) Status(ctx context.Context) (follow.Status, error) {
 	return say, nil
 }
 
+func (a *sourceActor) StatusAfter(context.Context, string, time.Duration) (sources.Update, error) {
+	return sources.Update{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
+}
+
 func (a *sourceActor) Identity(context.Context) (sources.Identity, error) {
 	return sources.IdentityOf(a.s.chain.RollupConfig()), nil
 }

@@ -268,7 +268,7 @@ func TestPacedOverADay(t *testing.T) {
 // does not count any more, and none is asked more than once a second, but for what was saved up.
 func TestPacedNeverRests(t *testing.T) {
 	const period = 2 * time.Second
-	for seed := range int64(2000) {
+	for seed := range int64(300) {
 		rng := rand.New(rand.NewSource(seed))
 		l1 := []time.Duration{time.Second, 2 * time.Second, 6 * time.Second, 12 * time.Second}[rng.Intn(4)]
 		share := func(of time.Duration) time.Duration { return time.Duration(rng.Float64() * float64(of)) }

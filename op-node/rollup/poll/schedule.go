@@ -14,6 +14,8 @@ type Schedule interface {
 	OnRequest(sent time.Time) Schedule
 	// Next is when to ask next. It may lie in the past: then at once.
 	Next() time.Time
+	// Token is when there is a token for another request.
+	Token() time.Time
 }
 
 // Answer is what a request found.
@@ -39,6 +41,8 @@ func (f fixed) OnHint(time.Time) Schedule { return f }
 func (f fixed) OnAnswer(sent time.Time, _ Answer) Schedule { f.sent = sent; return f }
 
 func (f fixed) OnRequest(time.Time) Schedule { return f }
+
+func (f fixed) Token() time.Time { return f.Next() }
 
 func (f fixed) Next() time.Time {
 	if f.sent.IsZero() {
@@ -122,6 +126,8 @@ func (p paced) Next() time.Time {
 	}
 	return latest(due, p.tokens.ready())
 }
+
+func (p paced) Token() time.Time { return p.tokens.ready() }
 
 // maxTokens is how many requests can be saved up: enough for the longest burst that ends before the next keep-alive. With 4 the
 // p99 of a source on a busy machine is two thirds higher, with 20 nothing is lower. tokenTime is what one takes to come (spec Q3).

@@ -20,7 +20,7 @@ import (
 const (
 	// lookupsAtOnce is how many questions are put to sources at a time, and lookupsWaiting how many more may wait.
 	lookupsAtOnce  = 4
-	lookupsWaiting = 64
+	lookupsWaiting = 16
 	// lookupTimeout bounds one question, its waiting included.
 	lookupTimeout = 10 * time.Second
 	// callsPerLookup is how many calls to sources one question costs at most.

@@ -110,7 +110,7 @@ func (a *attacked) endure(t *testing.T, s *stack.Stack) {
 	before, most := a.usage(t), usage{}
 	var gap time.Duration
 	last, unsafe := time.Now(), uint64(0)
-	sampled := time.Now()
+	sampled, noted := time.Now(), time.Now()
 	for end := time.Now().Add(*hostileFor); time.Now().Before(end); time.Sleep(pollInterval) {
 		if n := heads(t, a)[mirror.Unsafe].Number; n != unsafe {
 			gap, last, unsafe = max(gap, time.Since(last)), time.Now(), n
@@ -120,6 +120,10 @@ func (a *attacked) endure(t *testing.T, s *stack.Stack) {
 			most = usage{max(most.residentMB, now.residentMB), max(most.descriptors, now.descriptors),
 				max(most.goroutines, now.goroutines), max(most.series, now.series)}
 			sampled = time.Now()
+			if time.Since(noted) > *hostileFor/10 {
+				noted = time.Now()
+				t.Logf("%s now: %+v", a.Name(), now)
+			}
 		}
 	}
 	gap = max(gap, time.Since(last))

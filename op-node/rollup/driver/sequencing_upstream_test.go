@@ -148,7 +148,7 @@ func runDivergence(t *testing.T, boot func(s *stage), fetch bool) (result diverg
 			require.NoError(t, s.el.Give(target...))
 		}
 		tip := target[len(target)-1].Ref
-		polls, begin := s.source.count(), time.Now()
+		polls, begin := s.source.Count(), time.Now()
 		lowest := s.watchLocalSafe()
 		s.source.says(tip, s.own(6).Ref)
 		const limit = 60 * time.Second
@@ -159,7 +159,7 @@ func runDivergence(t *testing.T, boot func(s *stage), fetch bool) (result diverg
 			}
 			s.wait(50 * time.Millisecond)
 		}
-		result.took, result.polls = time.Since(begin), s.source.count()-polls
+		result.took, result.polls = time.Since(begin), s.source.Count()-polls
 		s.wait(30 * time.Second)
 		result.converged = result.converged && s.onChain(tip) && s.status().LocalSafeL2 == tip
 		result.forced = s.counts.reorg("force_reset")

@@ -26,7 +26,6 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 	"github.com/lightcl/op-node/op-service/l1chain"
-	"github.com/lightcl/op-node/op-service/sources"
 )
 
 // stage is a rollup in the time of a synctest bubble: L1 with a block every 12 s, an execution engine, and a source that
@@ -86,7 +85,7 @@ func newStage(t testing.TB, opts ...modelel.Option) *stage {
 		log: testlog.Logger(t, slog.LevelError+1), watched: func(client modelel.Engine) modelel.Engine { return client }}
 	s.reopen(opts...)
 	s.l1 = testutil.NewL1Endpoint(s.chain, l1BlockTime)
-	s.source = &sourceActor{s: s}
+	s.source = newSourceActor(s)
 	s.config = driver.Config{Rollup: s.chain.RollupConfig(), EngineTimeout: 5 * time.Second, PollInterval: pollTime, FixedInterval: true}
 	return s
 }
@@ -109,7 +108,8 @@ func (s *stage) boot() *driver.Driver {
 	p.Events, p.Drain = events.Sys, slowDrain{events.exec, s.eventDelay}
 	list := []driver.Source{s.source}
 	for i := 1; i < s.config.Quorum; i++ {
-		list = append(list, &sourceActor{s: s, twin: s.source, index: i})
+		s.source.twins = nil
+		list = append(list, s.source.twin())
 	}
 	d, err := driver.New(s.config, driver.Deps{
 		Engine: s.watched(client), L1: view, Sources: list, Metrics: s.counts, Clock: clock.SystemClock, Log: s.log,
@@ -247,20 +247,47 @@ func (d slowDrain) Drain() error {
 	return d.GlobalSyncExec.Drain()
 }
 
-// sourceActor says what it is told to.
+// sourceActor is a source that says what it is told to, and others that say the same.
 type sourceActor struct {
+	*testutil.Source
 	s     *stage
-	twin  *sourceActor
-	index int
+	twins []*testutil.Source
 
-	mu      sync.Mutex
-	say     follow.Status
-	told    bool
-	stalled bool
-	polls   int
-	// delay is how long an answer takes, down that there is none.
-	delay time.Duration
-	down  bool
+	mu  sync.Mutex
+	say follow.Status
+	// delay is how long an answer takes; stalled tells that it does not come, down that there is none.
+	delay         time.Duration
+	stalled, down bool
+}
+
+func newSourceActor(s *stage) *sourceActor {
+	genesis := s.chain.Genesis().Ref
+	a := &sourceActor{s: s, say: follow.Status{Safe: genesis, LocalSafe: genesis, Finalized: genesis, CurrentL1: s.chain.L1().Block(0).Ref}}
+	a.Source = testutil.NewSource("source-0", s.chain.RollupConfig(), a.answer)
+	return a
+}
+
+// twin is another source that says the same.
+func (a *sourceActor) twin() *testutil.Source {
+	twin := testutil.NewSource(fmt.Sprintf("source-%d", len(a.twins)+1), a.s.chain.RollupConfig(), a.Saying())
+	a.twins = append(a.twins, twin)
+	return twin
+}
+
+// answer is what the source says if it does not stall.
+func (a *sourceActor) answer() (follow.Status, error) {
+	a.mu.Lock()
+	delay := a.delay
+	a.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.down {
+		return testutil.Down()()
+	}
+	return a.say, nil
 }
 
 // derives tells the source that the engine's chain up to here is local-safe and safe, up to there finalized.
@@ -270,25 +297,26 @@ func (a *sourceActor) derives(localSafe, finalized uint64) {
 
 // says gives the source its heads; its current L1 is the newest L1 block.
 func (a *sourceActor) says(localSafe, finalized eth.L2BlockRef) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	number := max(uint64(time.Since(a.s.start)/l1BlockTime), localSafe.L1Origin.Number)
-	a.say = follow.Status{Safe: localSafe, LocalSafe: localSafe, Finalized: finalized, CurrentL1: a.s.l1.Branch().Block(number).Ref}
-	a.told = true
+	number := max(a.s.l1.Head(), localSafe.L1Origin.Number)
+	current := a.s.l1.Branch().Block(number).Ref
+	a.set(func(a *sourceActor) {
+		a.say = follow.Status{Safe: localSafe, LocalSafe: localSafe, Finalized: finalized, CurrentL1: current}
+	})
 }
 
 func (a *sourceActor) stall(on bool) { a.set(func(a *sourceActor) { a.stalled = on }) }
 
 func (a *sourceActor) set(change func(*sourceActor)) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	change(a)
-}
-
-func (a *sourceActor) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.polls
+	say := a.answer
+	if a.stalled {
+		say = nil
+	}
+	a.mu.Unlock()
+	for _, source := range append([]*testutil.Source{a.Source}, a.twins...) {
+		source.Does(say)
+	}
 }
 
 // keepUp has the source derive the engine's chain, some blocks behind, until the returned function is called.
@@ -313,48 +341,6 @@ func (s *stage) keepUp(behind uint64) (stop func()) {
 	}
 	s.t.Cleanup(stop)
 	return stop
-}
-
-func (a *sourceActor) Name() string { return fmt.Sprintf("source-%d", a.index) }
-
-func (a *sourceActor) Status(ctx context.Context) (follow.Status, error) {
-	if a.twin != nil {
-		return a.twin.Status(ctx)
-	}
-	if a.delay > 0 {
-		time.Sleep(a.delay)
-	}
-	a.mu.Lock()
-	a.polls++
-	say, stalled, told, down := a.say, a.stalled, a.told, a.down
-	a.mu.Unlock()
-	if down {
-		return follow.Status{}, fmt.Errorf("%w: connection refused", sources.ErrFetch)
-	}
-	if stalled {
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Second):
-		}
-		return follow.Status{}, fmt.Errorf("%w: timeout", sources.ErrFetch)
-	}
-	if !told {
-		genesis := a.s.chain.Genesis().Ref
-		return follow.Status{Safe: genesis, LocalSafe: genesis, Finalized: genesis, CurrentL1: a.s.l1.Branch().Block(0).Ref}, nil
-	}
-	return say, nil
-}
-
-func (a *sourceActor) StatusAfter(context.Context, string, time.Duration) (sources.Update, error) {
-	return sources.Update{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
-}
-
-func (a *sourceActor) Identity(context.Context) (sources.Identity, error) {
-	return sources.IdentityOf(a.s.chain.RollupConfig()), nil
-}
-
-func (a *sourceActor) Lineage(context.Context) (sources.Lineage, error) {
-	return sources.Lineage{}, fmt.Errorf("%w: %w", sources.ErrFetch, sources.ErrMethodMissing)
 }
 
 // publications are the blocks that were published, with their times.

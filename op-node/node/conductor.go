@@ -10,7 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rpc"
 
-	conductorrpc "github.com/ethereum-optimism/optimism/op-conductor/rpc"
 	"github.com/ethereum-optimism/optimism/op-node/rollup/conductor"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/ethereum-optimism/optimism/op-service/retry"
@@ -56,11 +55,7 @@ func (c *conductorClient) Leader(ctx context.Context) (leads bool, err error) {
 	if c.overridden.Load() {
 		return true, nil
 	}
-	err = c.call(ctx, func(ctx context.Context, api *conductorrpc.APIClient) (err error) {
-		leads, err = api.Leader(ctx)
-		return err
-	})
-	if err != nil {
+	if err := c.call(ctx, &leads, "conductor_leader"); err != nil {
 		return false, fmt.Errorf("failed to check conductor for leadership: %w", err)
 	}
 	return leads, nil
@@ -71,9 +66,7 @@ func (c *conductorClient) CommitUnsafePayload(ctx context.Context, payload *eth.
 	if c.overridden.Load() {
 		return nil
 	}
-	return c.call(ctx, func(ctx context.Context, api *conductorrpc.APIClient) error {
-		return api.CommitUnsafePayload(ctx, payload)
-	})
+	return c.call(ctx, nil, "conductor_commitUnsafePayload", payload)
 }
 
 // OverrideLeader makes this sequencer lead without asking from now on, for a disaster in which there is no majority of conductors.
@@ -92,8 +85,9 @@ func (c *conductorClient) Close() {
 	}
 }
 
-// call makes a request within the time limit, once more if it fails.
-func (c *conductorClient) call(ctx context.Context, request func(context.Context, *conductorrpc.APIClient) error) error {
+// call makes a request within the time limit, once more if it fails. It does not use upstream's client for it: with that come the
+// consensus of the conductors and a database that nobody maintains.
+func (c *conductorClient) call(ctx context.Context, result any, method string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
 	defer cancel()
 	err := retry.Do0(ctx, conductorAttempts, retry.Fixed(conductorPause), func() error {
@@ -101,7 +95,7 @@ func (c *conductorClient) call(ctx context.Context, request func(context.Context
 		if err != nil {
 			return err
 		}
-		return request(ctx, conductorrpc.NewAPIClient(conn))
+		return conn.CallContext(ctx, result, method, args...)
 	})
 	return c.hide.Error(err)
 }

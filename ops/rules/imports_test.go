@@ -80,6 +80,10 @@ var rules = []rule{
 		because: "follow mode derives nothing: the parts for it are not constructed, so they are not even imported (spec I2)",
 	},
 	{
+		of: []string{"op-node/...", "op-service/..."}, among: []string{upstream + "/op-conductor/..."},
+		because: "with op-conductor come raft and the archived boltdb/bolt; two calls do without",
+	},
+	{
 		of: []string{"op-node/...", "op-service/..."}, not: []string{"op-node/cmd/...", "op-node/flags"},
 		among:   []string{"github.com/urfave/cli/v2"},
 		because: "the command line ends at the program and the flag table",
@@ -137,6 +141,7 @@ func TestImportRulesBite(t *testing.T) {
 		{"op-node/node", "github.com/stretchr/testify/require", false},
 		{"op-node/node", upstream + "/op-e2e/e2eutils/geth", false},
 		{"op-node/node", "ops/devnet/stack", false},
+		{"op-node/node", upstream + "/op-conductor/rpc", false},
 		{"op-node/cmd", "op-node/flags", true},
 		{"op-node/cmd", "testing", false},
 		{"op-node/chaincfg", "op-node/config", false},

@@ -27,12 +27,12 @@ type service struct {
 	release chan struct{}
 }
 
-func (service) Echo(text string) string  { return text }
-func (service) Large(bytes int) string   { return strings.Repeat("x", bytes) }
-func (s service) Block(context.Context)  { s.entered <- struct{}{}; <-s.release }
-func (s service) Wait(context.Context)   { s.Block(nil) }
-func (service) Fail() error              { return failure{} }
-func (service) NoMethod(a, b, c int) int { return a + b + c }
+func (service) Echo(text string) string    { return text }
+func (service) Large(bytes int) string     { return strings.Repeat("x", bytes) }
+func (s service) Block(context.Context)    { s.entered <- struct{}{}; <-s.release }
+func (s service) Wait(ctx context.Context) { s.Block(ctx) }
+func (service) Fail() error                { return failure{} }
+func (service) NoMethod(a, b, c int) int   { return a + b + c }
 
 type failure struct{}
 

@@ -38,7 +38,7 @@ help:  ## List the recipes.
 
 .PHONY: op-node
 op-node:  ## Build bin/op-node, with version, commit and date stamped in.
-	go build -ldflags '$(ldflags)' -o bin/op-node ./op-node/cmd
+	go build -trimpath -ldflags '$(ldflags)' -o bin/op-node ./op-node/cmd
 
 .PHONY: devnet
 devnet: op-node  ## Run a devnet with a following op-node; ARGS=--check makes it judge itself, ARGS=--help shows the rest.
@@ -128,17 +128,28 @@ fmt:  ## Format the code.
 	gofmt -w op-node op-service ops
 
 .PHONY: lint
-lint: .tools/staticcheck  ## Check format, vet, staticcheck, and that nothing is shared with upstream line by line.
+lint: .tools/staticcheck  ## Check format, vet, staticcheck, and that dependencies are what go.sum says.
 	@unformatted=$$(gofmt -l op-node op-service ops); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	go mod verify
 	go vet ./...
 	.tools/staticcheck ./...
-	@if [ -x ../shared/tools/upstream-overlap ] && command -v python3 >/dev/null; then ../shared/tools/upstream-overlap; fi
+
+.PHONY: vuln
+vuln: .tools/govulncheck  ## Look for known vulnerabilities that the program reaches; says so where their database cannot be had.
+	@out=$$(.tools/govulncheck ./op-node/cmd 2>&1) && code=0 || code=$$?; echo "$$out"; \
+	if [ $$code != 0 ] && grep -q "fetching vulnerabilities" <<<"$$out"; then \
+		echo "vulnerabilities: NOT CHECKED, the database is out of reach (GOVULNDB names another one)"; exit 0; fi; exit $$code
 
 .PHONY: check
 check: lint  ## Everything before a commit: lint, the unit tests (documents and import rules among them) under race, fuzz.
 	$(say_race)
 	go test $(race) $(ARGS) $(units)
 	@$(MAKE) --no-print-directory fuzz
+
+.PHONY: nightly
+nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS).
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),5m)
+	@$(MAKE) --no-print-directory soak
 
 .PHONY: clean
 clean:  ## Delete what was built.

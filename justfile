@@ -72,13 +72,21 @@ compose:
 fmt:
     make fmt
 
-# Check format, vet, staticcheck, and that nothing is shared with upstream line by line.
+# Check format, vet, staticcheck, and that dependencies are what go.sum says.
 lint:
     make lint
+
+# Look for known vulnerabilities that the program reaches; says so where their database cannot be had.
+vuln:
+    make vuln
 
 # Everything before a commit: lint, the unit tests (documents and import rules among them) under race, fuzz.
 check:
     make check
+
+# What takes too long for each commit: fuzz targets for minutes, properties many times.
+nightly:
+    make nightly
 
 # Delete what was built.
 clean:

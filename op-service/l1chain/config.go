@@ -17,7 +17,8 @@ type Config struct {
 	Window int
 	// Keep is how many answers below the window are remembered, each of the final and the tentative ones; default 1024.
 	Keep int
-	// MaxBatch is how many headers one batched request may ask for; default 20, the default of --l1.rpc-max-batch-size.
+	// MaxBatch is how many headers one batched request may ask for; default 20, the default of --l1.rpc-max-batch-size. With
+	// fewer than three, what should be one answer of one backend is asked for piece by piece, which a balancer may spread.
 	MaxBatch int
 	// FetchTimeout bounds one request; default 5 s.
 	FetchTimeout time.Duration

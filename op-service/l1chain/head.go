@@ -38,7 +38,9 @@ func (v *View) OnHead(ctx context.Context, ref eth.L1BlockRef) Change {
 	}
 	believed, err := v.believes(ctx, ref)
 	if err == nil && believed {
-		change, err = v.connect(ctx, ref)
+		if change, err = v.connect(ctx, ref); err == nil {
+			v.rival = rival{}
+		}
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:

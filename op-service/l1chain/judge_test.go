@@ -368,6 +368,21 @@ func TestTentativeAnswerEndsWithFinality(t *testing.T) {
 	require.Equal(t, canonical, r.Judge(ctx, a.id(90))[a.id(90)])
 }
 
+// What was asked for before L1's finality passed it is no final answer (spec C6).
+func TestNothingIsFinalBeforeFinality(t *testing.T) {
+	a := newChain('a', 200)
+	ctx := context.Background()
+	r := newRig(t, Config{Window: 25}, a)
+	r.follow(a, 100, 120)
+	r.l1.choose = func(context.Context, []uint64) (chain, error) {
+		r.l1.serve(a)
+		require.True(t, r.OnFinalized(ctx, a[95]))
+		return a, nil
+	}
+	require.Equal(t, canonical, r.Judge(ctx, a.id(90))[a.id(90)])
+	require.Equal(t, [][]uint64{{90, 99}, {95, 99}, {90, 99}}, r.l1.taken(), "asked for again")
+}
+
 func TestConfig(t *testing.T) {
 	for _, test := range []struct {
 		cfg  Config

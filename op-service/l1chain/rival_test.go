@@ -106,6 +106,15 @@ func TestLowerHeads(t *testing.T) {
 		c := a.fork(13, 'c', 100)
 		require.Equal(t, a[20], r.hear(b[15], c[15], b[15], c[16], b[17], c[18]))
 	})
+	t.Run("and not to still lower ones at once", func(t *testing.T) {
+		r := fork()
+		require.Equal(t, b[18], r.hear(b[18], b[18], b[18]))
+		r.follow(b, 30, 30)
+		require.Equal(t, b[30], r.hear(a[14]))
+		r = newRig(t, Config{}, b)
+		require.Equal(t, b[18], r.hear(a[19], b[18], b[18], b[18]))
+		require.Equal(t, b[18], r.hear(b[16]), "a backend that lags")
+	})
 	t.Run("after an absurd first head", func(t *testing.T) {
 		r := newRig(t, Config{}, a)
 		absurd := eth.L1BlockRef{Hash: hashOf('z', 9), Number: 1 << 60, ParentHash: hashOf('z', 8)}

@@ -107,6 +107,8 @@ func lines(t *testing.T, url string, visit func(line string)) {
 func (a *attacked) endure(t *testing.T, s *stack.Stack) {
 	// Every usual metric has shown itself by then.
 	waitFor(t, 2*finalTimeout, "a final block", func() bool { return heads(t, a)[mirror.Finalized].Number > 0 })
+	// The heap of a new process grows for a while, whatever happens.
+	time.Sleep(*hostileFor / 5)
 	before, most := a.usage(t), usage{}
 	var gap time.Duration
 	last, unsafe := time.Now(), uint64(0)

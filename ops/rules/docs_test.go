@@ -196,3 +196,27 @@ func TestRecipesAgree(t *testing.T) {
 	require.ElementsMatch(t, makefile, recipes("justfile", `(?m)^# \S.*\n([a-z][a-z0-9-]*)(?: [^:\n]*)?:`))
 	require.ElementsMatch(t, makefile, recipes("Makefile", `(?m)^([a-z][a-z0-9-]*):`), "a target without a comment")
 }
+
+var testName = regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`")
+
+// A test that a document refers to is there, under that name.
+func TestNamedTestsExist(t *testing.T) {
+	tests := make(map[string]bool)
+	for _, s := range sources(t) {
+		for _, decl := range s.file.Decls {
+			if function, ok := decl.(*ast.FuncDecl); ok && s.test {
+				tests[function.Name.Name] = true
+			}
+		}
+	}
+	walk(t, func(name string) {
+		if path.Ext(name) != ".md" {
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		for _, match := range testName.FindAllStringSubmatch(string(text), -1) {
+			require.True(t, tests[match[1]], "%s refers to %s", name, match[1])
+		}
+	})
+}

@@ -64,10 +64,10 @@ e2e:  ## Run the tests on a devnet.
 	go test -count=1 $(ARGS) $(smoke)
 
 .PHONY: bench
-bench: op-node  ## Measure op-node beside upstream's, in thirteen minutes; ARGS=--short takes one, ARGS=--help shows the rest.
-	go run ./ops/bench/buildupstream --out=bin/upstream-op-node
+bench: op-node  ## Measure op-node beside upstream's, in some twenty minutes; ARGS=--short takes one, ARGS=--help shows the rest.
+	go run ./ops/bench/buildupstream --out=bin/upstream-op-node --patched=bin/patched-op-node
 	go build -o bin/bench ./ops/bench
-	bin/bench --op-node=bin/op-node --upstream=bin/upstream-op-node $(ARGS)
+	bin/bench --op-node=bin/op-node --upstream=bin/upstream-op-node --patched=bin/patched-op-node $(ARGS)
 
 .PHONY: patches
 patches:  ## Apply the series for upstream, test it patch by patch, build its program, write mails; ARGS=--prove, ARGS=--quick.
@@ -80,6 +80,10 @@ patches-save:  ## Write the commits of the branch series in bin/upstream back in
 .PHONY: patches-rebase
 patches-rebase:  ## Apply the series to the checkout of upstream in TO, and say which patch needs work.
 	go run ./ops/patches rebase '$(TO)'
+
+.PHONY: nightly
+nightly:  ## What takes too long for every change: the series for upstream whole, each of its tests shown to fail without its patch.
+	$(MAKE) --no-print-directory patches ARGS=--prove
 
 .PHONY: soak
 soak:  ## Run the property tests CHECKS times each: random worlds, sources, faults and restarts.

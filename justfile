@@ -24,7 +24,7 @@ unit *ARGS:
 e2e *ARGS:
     make e2e ARGS='{{ARGS}}'
 
-# Measure op-node beside upstream's, in twelve minutes; --short takes one, --help shows the rest.
+# Measure op-node beside upstream's, in some twenty minutes; --short takes one, --help shows the rest.
 bench *ARGS:
     make bench ARGS='{{ARGS}}'
 
@@ -39,6 +39,10 @@ patches-save:
 # Apply the series to another checkout of upstream, and say which patch needs work.
 patches-rebase TO:
     make patches-rebase TO='{{TO}}'
+
+# What takes too long for every change: the series for upstream whole, each of its tests shown to fail without its patch.
+nightly:
+    make nightly
 
 # Run the property tests that many times each.
 soak CHECKS='10000':

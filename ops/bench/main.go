@@ -18,6 +18,7 @@ func main() {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&cfg.opNode, "op-node", "bin/op-node", "the op-node `program`")
 	f.StringVar(&cfg.upstream, "upstream", "bin/upstream-op-node", "upstream's op-node `program`")
+	f.StringVar(&cfg.patched, "patched", "", "upstream's op-node `program` with the series for upstream, as one more contestant on the devnet; empty is none")
 	f.StringVar(&cfg.out, "out", "cache/bench", "the `directory` for the results")
 	f.StringVar(&cfg.into, "into", "", "a Markdown `document` to put the table into as well, between its two marks")
 	f.StringVar(&cfg.logs, "logs", "", "a `directory` to keep the nodes' logs in; empty keeps none")

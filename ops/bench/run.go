@@ -13,6 +13,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/log"
 
+	"github.com/lightcl/op-node/ops/bench/faults"
 	"github.com/lightcl/op-node/ops/bench/live"
 	"github.com/lightcl/op-node/ops/bench/model"
 	"github.com/lightcl/op-node/ops/bench/report"
@@ -21,8 +22,8 @@ import (
 
 // config is what the flags say.
 type config struct {
-	opNode, upstream, out, into, logs, only string
-	short, compare                          bool
+	opNode, upstream, patched, out, into, logs, only string
+	short, compare                                   bool
 }
 
 // part is one of the measurements, which follow each other so that none takes time from another.
@@ -33,7 +34,7 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"devnet", runLive},
+		{"devnet", runLive}, {"faults", runFaults},
 		{"follow", onModel(model.Follow)}, {"fleet", onModel(model.Fleet)}, {"recovery", onModel(model.Recovery)},
 		{"backlog", onModel(model.Backlog)},
 	}
@@ -57,7 +58,11 @@ func run(ctx context.Context, cfg config) (err error) {
 			return fmt.Errorf("--only=%s: there is %s", cfg.only, partNames())
 		}
 	}
-	for flag, program := range map[string]string{"op-node": cfg.opNode, "upstream": cfg.upstream} {
+	programs := map[string]string{"op-node": cfg.opNode, "upstream": cfg.upstream}
+	if cfg.patched != "" {
+		programs["patched"] = cfg.patched
+	}
+	for flag, program := range programs {
 		if err := opnode.Check(program); err != nil {
 			return fmt.Errorf("--%s: %w; `make bench` builds it", flag, err)
 		}
@@ -103,13 +108,34 @@ func say(format string, args ...any) {
 
 func runLive(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error) {
 	o := live.Options{
-		OpNode: cfg.opNode, Upstream: cfg.upstream, Dir: dir, Log: logger, Say: say,
+		OpNode: cfg.opNode, Upstream: cfg.upstream, Patched: cfg.patched, Dir: dir, Log: logger, Say: say,
 		Warmup: 30 * time.Second, Window: 180 * time.Second, ScaleWindow: 120 * time.Second, Restarts: 4,
 	}
 	if cfg.short {
 		o.Warmup, o.Window, o.ScaleWindow, o.Restarts = 5*time.Second, 10*time.Second, 0, 0
 	}
 	return live.Run(ctx, o)
+}
+
+func runFaults(ctx context.Context, cfg config, dir string, logger log.Logger) ([]report.Group, error) {
+	o := faults.Options{
+		Contestants: []faults.Contestant{
+			{Name: report.Ours, File: "ours", Program: cfg.opNode},
+			{Name: report.UpstreamFollow, File: "upstream", Program: cfg.upstream, Upstream: true},
+		},
+		Dir: filepath.Join(dir, "faults"), Phase: 12 * time.Second, Log: logger, Say: say,
+	}
+	if cfg.patched != "" {
+		o.Contestants = append(o.Contestants, faults.Contestant{Name: report.PatchedFollow, File: "patched", Program: cfg.patched, Upstream: true})
+	}
+	if cfg.short {
+		return nil, nil // each fault has to last for some polls
+	}
+	if err := os.Mkdir(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	g, err := faults.Run(ctx, o)
+	return []report.Group{g}, err
 }
 
 // onModel is a measurement on the model engine.

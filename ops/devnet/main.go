@@ -48,6 +48,7 @@ func newApp() *cli.App {
 			&cli.DurationFlag{Name: "timeout", Value: 2 * time.Minute, Usage: "with --check: give up after this `TIME`"},
 			&cli.DurationFlag{Name: "duration", Usage: "without --check: end after this `TIME`; 0 is at Ctrl-C"},
 			&cli.IntFlag{Name: "followers", Value: 1, Usage: "`NUMBER` of op-nodes that follow the source"},
+			&cli.StringSliceFlag{Name: "beside", Usage: "one more follower, for comparison, that runs this op-node `PROGRAM`, such as upstream's or upstream's with the series of patches/; repeatable"},
 			&cli.IntFlag{Name: "sources", Value: 1, Usage: "`NUMBER` of sources that each op-node is given; they lead to the one node"},
 			&cli.IntFlag{Name: "quorum", Value: 1, Usage: "how many sources have to agree"},
 			&cli.StringFlag{Name: "fault", Usage: "what the first source does wrong: " + strings.Join(append(faultproxy.Names(), cycle), ", ")},
@@ -90,6 +91,7 @@ const (
 type config struct {
 	stack     stack.Options // without Dir and Log
 	binary    string
+	beside    []string
 	followers int
 	sourcing  sourcing
 	deriving  bool
@@ -126,7 +128,7 @@ func readConfig(c *cli.Context) (config, error) {
 	}
 	cfg := config{
 		stack: o, binary: c.String("op-node"), followers: c.Int("followers"), deriving: c.Bool("deriving-follower"),
-		extra: c.StringSlice("follower-flag"), metrics: c.Bool("metrics"), dir: c.String("dir"),
+		beside: c.StringSlice("beside"), extra: c.StringSlice("follower-flag"), metrics: c.Bool("metrics"), dir: c.String("dir"),
 		sourcing: sourcing{count: c.Int("sources"), quorum: c.Int("quorum"), fault: c.String("fault"), after: c.Duration("fault-after")},
 		exposure: exposure{host: c.String("expose"), engines: c.Int("engines"), files: c.String("files")},
 		check:    c.Bool("check"), settle: c.Duration("settle"), deadline: c.Duration("timeout"), duration: c.Duration("duration"),
@@ -140,6 +142,8 @@ func readConfig(c *cli.Context) (config, error) {
 		return config{}, fmt.Errorf("--batcher-reads=%s with --followers=0: there is none", reads)
 	case cfg.followers < 0:
 		return config{}, fmt.Errorf("--followers=%d: give 0 or more", cfg.followers)
+	case len(cfg.beside) > 0 && (cfg.sourcing.count > 1 || cfg.sourcing.fault == cycle):
+		return config{}, fmt.Errorf("--beside with more than one source: upstream's program knows one")
 	case cfg.check && cfg.followers == 0:
 		return config{}, fmt.Errorf("--check with --followers=0: there is nothing to check")
 	case cfg.check && !o.Batcher:

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/log"
+	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/lightcl/op-node/ops/devnet/closer"
 	"github.com/lightcl/op-node/ops/devnet/opnode"
@@ -24,6 +27,11 @@ func run(ctx context.Context, cfg config, display screen.Display) (err error) {
 	if cfg.followers > 0 || cfg.deriving || cfg.stack.Light != "" {
 		if err := opnode.Check(cfg.binary); err != nil {
 			return fmt.Errorf("--op-node: %w; build it with `make op-node`", err)
+		}
+	}
+	for _, program := range cfg.beside {
+		if err := opnode.Check(program); err != nil {
+			return fmt.Errorf("--beside: %w; `make patches` and `make bench` build upstream's", err)
 		}
 	}
 	var cleanup closer.Closer
@@ -110,12 +118,18 @@ func addFollowers(ctx context.Context, cfg config, net *stack.Stack, sources *pr
 	for i := range cfg.followers {
 		specs = append(specs, stack.FollowerSpec{Name: fmt.Sprintf("follower-%d", i+1)})
 	}
+	for _, program := range cfg.beside {
+		specs = append(specs, stack.FollowerSpec{Name: besideName(program), Binary: program, Extra: []string{
+			// Upstream's program does not start without these, and makes no use of them.
+			"--l1.beacon=" + net.L1().Beacon(), "--p2p.bootnodes=" + params.MainnetBootnodes[0]}})
+	}
 	if cfg.deriving {
 		specs = append(specs, stack.FollowerSpec{Name: derivingName, Derive: true})
 	}
 	var followers []*stack.Follower
 	for _, spec := range specs {
-		spec.Binary, spec.Metrics, spec.Extra = cfg.binary, cfg.metrics, cfg.extra
+		spec.Binary, spec.Metrics = cmp.Or(spec.Binary, cfg.binary), cfg.metrics
+		spec.Extra = append(spec.Extra, cfg.extra...)
 		if !spec.Derive && !cfg.sourcing.plain() {
 			spec = sources.spec(spec, followers)
 		}
@@ -130,6 +144,14 @@ func addFollowers(ctx context.Context, cfg config, net *stack.Stack, sources *pr
 
 // derivingName is the follower that follows nobody.
 const derivingName = "deriving"
+
+// besideName is what the follower that runs another program is called.
+func besideName(program string) string { return "beside-" + filepath.Base(program) }
+
+// forComparison tells whether a follower is there for comparison only.
+func (c config) forComparison(name string) bool {
+	return name == derivingName || slices.ContainsFunc(c.beside, func(program string) bool { return besideName(program) == name })
+}
 
 // introduction says what is running.
 func introduction(cfg config, net *stack.Stack, followers []*stack.Follower, took time.Duration) string {

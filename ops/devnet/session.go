@@ -43,13 +43,15 @@ func newSession(cfg config, net *stack.Stack, followers []*stack.Follower, displ
 	// Safe heads move with L1, in steps of a few blocks.
 	rules.Stale = max(rules.Stale, 3*cfg.stack.L1BlockTime)
 	s := &session{cfg: cfg, net: net, followers: followers, display: display, up: time.Now()}
-	var judged []string
+	var judged, compared []string
 	for _, f := range followers {
-		if f.Name() != derivingName {
+		if cfg.forComparison(f.Name()) {
+			compared = append(compared, f.Name())
+		} else {
 			judged = append(judged, f.Name())
 		}
 	}
-	s.judge, s.compared = mirror.New(rules, judged...), mirror.New(rules, derivingName)
+	s.judge, s.compared = mirror.New(rules, judged...), mirror.New(rules, compared...)
 	for _, n := range s.nodes() {
 		s.rows = append(s.rows, screen.Row{Name: n.Name(), Lag: screen.NoLag, Note: "no answer yet"})
 	}
@@ -231,7 +233,7 @@ func (s *session) summary() string {
 	var b strings.Builder
 	for _, f := range s.followers {
 		judge := s.judge
-		if f.Name() == derivingName {
+		if s.cfg.forComparison(f.Name()) {
 			judge = s.compared
 		}
 		for _, label := range mirror.Labels() {

@@ -123,7 +123,7 @@ func (r *run) check(ctx context.Context, folder string, quick, prove bool) error
 		return err
 	}
 	r.say("mails for git am: %s", r.out)
-	return nil
+	return r.rfc(ctx, tip)
 }
 
 // rebase applies the series to another checkout of upstream, as far as it goes.

@@ -238,7 +238,7 @@ func reason(o outcome) string {
 			if mark == "Error:" { // testify goes on below
 				line = strings.Join(lines[i:min(i+3, len(lines))], " ")
 			}
-			return line
+			return line[:min(len(line), 160)]
 		}
 	}
 	return "it fails"

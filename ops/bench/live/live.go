@@ -26,6 +26,8 @@ import (
 type Options struct {
 	// OpNode and Upstream are the programs, both of them op-nodes.
 	OpNode, Upstream string
+	// Patched is upstream's program with the series of ops/patches, another contestant; empty is none.
+	Patched string
 	// Dir receives logs and files of the nodes. It must exist.
 	Dir string
 	// Warmup passes before Window, over which is measured; ScaleWindow is the one for the numbers of sources, zero for none.
@@ -72,8 +74,14 @@ func open(ctx context.Context, o Options) (*arena, error) {
 	so.L1BlockTime, so.L2BlockTime, so.Dir, so.Log = l1BlockTime, time.Second, o.Dir, o.Log
 	a := &arena{o: o}
 	// Before anything else: a program may not be open for writing in a child of this process when it is started.
-	if err := errors.Join(a.copyProgram(&a.o.OpNode, "ours"), a.copyProgram(&a.o.Upstream, "upstream")); err != nil {
-		return nil, errors.Join(err, a.close())
+	programs := map[string]*string{"ours": &a.o.OpNode, "upstream": &a.o.Upstream}
+	if a.o.Patched != "" {
+		programs["patched"] = &a.o.Patched
+	}
+	for name, program := range programs {
+		if err := a.copyProgram(program, name); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
 	}
 	net, err := stack.Start(ctx, so)
 	if err != nil {

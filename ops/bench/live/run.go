@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lightcl/op-node/ops/bench/process"
@@ -18,11 +19,15 @@ func Run(ctx context.Context, o Options) (groups []report.Group, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	for _, s := range []spec{
+	contestants := []spec{
 		{report.Ours, "ours", a.o.OpNode, 1, false},
 		{report.UpstreamFollow, "upstream-follow", a.o.Upstream, 1, true},
 		{report.UpstreamDerive, "upstream-derive", a.o.Upstream, 0, true},
-	} {
+	}
+	if a.o.Patched != "" {
+		contestants = slices.Insert(contestants, 2, spec{report.PatchedFollow, "patched-follow", a.o.Patched, 1, true})
+	}
+	for _, s := range contestants {
 		if _, err := a.add(ctx, s); err != nil {
 			return nil, err
 		}

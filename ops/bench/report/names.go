@@ -4,6 +4,7 @@ package report
 const (
 	Ours           = "op-node, follow"
 	UpstreamFollow = "upstream, follow"
+	PatchedFollow  = "upstream with the series, follow"
 	UpstreamDerive = "upstream, derive"
 )
 

@@ -165,6 +165,11 @@ func (t *Tree) Go(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
+// OwnVersion is the version of a module that this module depends on.
+func (t *Tree) OwnVersion(ctx context.Context, module string) (string, error) {
+	return goCommand(ctx, t.ModuleDir, "list", "-m", "-f", "{{.Version}}", module)
+}
+
 // goCommand runs the go command in this module, or in dir.
 func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)

@@ -37,6 +37,7 @@ type run struct {
 type options struct {
 	dir, copies, out, program string
 	quick, prove              bool
+	from                      int
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&o.program, "program", "bin/patched-op-node", "the `path` for upstream's program with the series")
 	flag.BoolVar(&o.quick, "quick", false, "apply, compare the trees and vet, no more")
 	flag.BoolVar(&o.prove, "prove", false, "also run each new test without its patch, where it has to fail")
+	flag.IntVar(&o.from, "from", 1, "the `number` of the first patch to test and to prove; those before it are only applied")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -79,14 +81,17 @@ func (o options) run(ctx context.Context, args []string) (err error) {
 	case len(args) > 0:
 		return fmt.Errorf("%q is not understood: save, rebase DIR, or nothing", args)
 	}
-	return r.check(ctx, folder, o.quick, o.prove)
+	return r.check(ctx, folder, o)
 }
 
 // check is the run without a command.
-func (r *run) check(ctx context.Context, folder string, quick, prove bool) error {
+func (r *run) check(ctx context.Context, folder string, o options) error {
 	all, err := series.Load(folder)
 	if err != nil {
 		return err
+	}
+	if o.from < 1 || o.from > len(all) {
+		return fmt.Errorf("--from=%d: there are the patches 1 to %d", o.from, len(all))
 	}
 	commits, err := apply.Series(ctx, r.tree, all)
 	if err != nil {
@@ -101,14 +106,14 @@ func (r *run) check(ctx context.Context, folder string, quick, prove bool) error
 		return err
 	}
 	r.say("%d touched packages vetted at the tip", len(touched))
-	if quick {
+	if o.quick {
 		return nil
 	}
-	if err := r.positions(ctx, commits); err != nil {
+	if err := r.positions(ctx, commits[o.from-1:]); err != nil {
 		return err
 	}
-	if prove {
-		if err := r.prove(ctx, commits); err != nil {
+	if o.prove {
+		if err := r.prove(ctx, commits[o.from-1:]); err != nil {
 			return err
 		}
 	}

@@ -28,11 +28,16 @@ func NewRPCFetcher(rpc client.RPC, trustRPC bool) *RPCFetcher {
 // Fetch asks for the canonical blocks of all numbers in one request: a JSON-RPC batch, or a plain call for a single
 // number, which endpoints without batches can answer too. The result is aligned with the numbers; a block that the
 // endpoint does not have (the number is above its head) is a zero ref. An answer that is not to the question, or whose
-// hash is wrong, is an error of the whole request.
+// hash is wrong, is an error of the whole request. If the endpoint answers for some blocks with an error of its own, as
+// where it keeps no old ones, the refs of the others come along with the error.
 func (f *RPCFetcher) Fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
 	headers := make([]*sources.RPCHeader, len(numbers))
-	if err := f.request(ctx, numbers, headers); err != nil {
-		return nil, fmt.Errorf("fetching %d L1 headers: %w", len(numbers), err)
+	failed, err := f.request(ctx, numbers, headers)
+	if err != nil {
+		err = fmt.Errorf("fetching %d L1 headers: %w", len(numbers), err)
+		if failed == len(numbers) {
+			return nil, err
+		}
 	}
 	refs := make([]eth.L1BlockRef, len(numbers))
 	for i, header := range headers {
@@ -48,13 +53,14 @@ func (f *RPCFetcher) Fetch(ctx context.Context, numbers []uint64) ([]eth.L1Block
 		}
 		refs[i] = eth.InfoToL1BlockRef(info)
 	}
-	return refs, nil
+	return refs, err
 }
 
-func (f *RPCFetcher) request(ctx context.Context, numbers []uint64, headers []*sources.RPCHeader) error {
+// request fills in the headers. It tells how many it failed for.
+func (f *RPCFetcher) request(ctx context.Context, numbers []uint64, headers []*sources.RPCHeader) (int, error) {
 	const method, withTransactions = "eth_getBlockByNumber", false
 	if len(numbers) == 1 {
-		return f.rpc.CallContext(ctx, &headers[0], method, hexutil.Uint64(numbers[0]), withTransactions)
+		return 1, f.rpc.CallContext(ctx, &headers[0], method, hexutil.Uint64(numbers[0]), withTransactions)
 	}
 	batch := make([]rpc.BatchElem, len(numbers))
 	for i, number := range numbers {
@@ -65,16 +71,17 @@ func (f *RPCFetcher) request(ctx context.Context, numbers []uint64, headers []*s
 		}
 	}
 	if err := f.rpc.BatchCallContext(ctx, batch); err != nil {
-		return err
+		return len(numbers), err
 	}
 	var failed []error
 	for i, elem := range batch {
 		if elem.Error != nil {
 			failed = append(failed, fmt.Errorf("block %d: %w", numbers[i], elem.Error))
+			headers[i] = nil
 		}
 	}
 	if len(failed) > 1 {
-		return fmt.Errorf("%w (and %d more)", failed[0], len(failed)-1)
+		return len(failed), fmt.Errorf("%w (and %d more)", failed[0], len(failed)-1)
 	}
-	return errors.Join(failed...)
+	return len(failed), errors.Join(failed...)
 }

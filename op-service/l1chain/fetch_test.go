@@ -152,8 +152,9 @@ func TestRPCFetcher(t *testing.T) {
 			}
 			return good(number)
 		})
-		_, err := fetcher.Fetch(ctx, []uint64{20, 21, 22})
+		refs, err := fetcher.Fetch(ctx, []uint64{20, 21, 22})
 		require.ErrorContains(t, err, "block 21: try later")
+		require.Equal(t, []eth.L1BlockRef{refOf(header(20)), {}, refOf(header(22))}, refs)
 	})
 	t.Run("the endpoint is gone", func(t *testing.T) {
 		fetcher, _, _ := serveL1(t, good)

@@ -71,48 +71,52 @@ func (v *View) agree(ctx context.Context, a, b eth.L1BlockRef) (bool, error) {
 	return refs[0].Hash == a.Hash && refs[1].Hash == b.Hash, nil
 }
 
-// certify asks L1 whether the chain of a head has in it what is known for sure: the anchor and the finalized block. That
+// certify asks L1 whether the chain of a head has in it what is known for sure: the finalized block and the anchor. That
 // takes one request, so that one backend answers for all of it. An anchor that L1 does not keep any more is no objection.
 func (v *View) certify(ctx context.Context, ref eth.L1BlockRef) error {
 	v.mu.Lock()
-	finalized := v.finalized.ID()
+	finalized, anchor := v.finalized.ID(), v.cfg.Anchor
 	v.mu.Unlock()
-	numbers := []uint64{ref.Number}
-	sure := []struct {
-		id       eth.BlockID
-		optional bool
-		err      error
-	}{{v.cfg.Anchor, true, errOtherNetwork}, {finalized, false, errFinalityConflict}}
-	for _, s := range sure {
-		if ref.Number < s.id.Number {
-			return s.err
-		}
-		if !unknown(s.id) {
-			numbers = append(numbers, s.id.Number)
-		}
-	}
-	if len(numbers) == 1 {
+	switch {
+	case ref.Number < anchor.Number:
+		return errOtherNetwork
+	case ref.Number < finalized.Number:
+		return errFinalityConflict
+	case unknown(finalized) && unknown(anchor):
 		return nil
 	}
 	for range maxAttempts {
-		refs, err := v.fetch(ctx, numbers)
-		if err != nil {
+		got, err := v.headWith(ctx, ref.Number, finalized, anchor)
+		switch {
+		case err != nil:
 			return err
+		case got[0].Hash != ref.Hash: // another backend
+		case !unknown(finalized) && got[1].ID() != finalized:
+			return errFinalityConflict
+		case !unknown(anchor) && got[2].ID() != anchor && !unknown(got[2].ID()):
+			return errOtherNetwork
+		default:
+			return nil
 		}
-		if refs[0].Hash != ref.Hash {
-			continue // another backend
-		}
-		refs = refs[1:]
-		for _, s := range sure {
-			if unknown(s.id) {
-				continue
-			}
-			if got := refs[0].ID(); got != s.id && !(s.optional && unknown(got)) {
-				return s.err
-			}
-			refs = refs[1:]
-		}
-		return nil
 	}
 	return errUnlinked
+}
+
+// headWith asks for the block with a number and, as far as they are known, for what is canonical in place of the finalized
+// block and of the anchor, in this order. That there is no answer for the anchor alone is no error.
+func (v *View) headWith(ctx context.Context, number uint64, finalized, anchor eth.BlockID) (got [3]eth.L1BlockRef, err error) {
+	numbers, places := []uint64{number}, []int{0}
+	for i, id := range []eth.BlockID{finalized, anchor} {
+		if !unknown(id) {
+			numbers, places = append(numbers, id.Number), append(places, i+1)
+		}
+	}
+	refs, err := v.fetch(ctx, numbers)
+	for i := range refs {
+		got[places[i]] = refs[i]
+	}
+	if !unknown(got[0].ID()) && (unknown(finalized) || !unknown(got[1].ID())) {
+		return got, nil
+	}
+	return got, err
 }

@@ -195,6 +195,16 @@ func TestTwoNetworks(t *testing.T) {
 		r := newRig(t, cfg, append(make(chain, 60), mainnet[60:]...))
 		require.Equal(t, mainnet[100], r.hear(mainnet[100]))
 	})
+	t.Run("L1 refuses to tell the anchor", func(t *testing.T) {
+		r := newRig(t, cfg, mainnet)
+		r.l1.pruned = 60
+		require.Equal(t, mainnet[100], r.hear(mainnet[100]))
+		r.l1.pruned = 120
+		require.True(t, r.OnFinalized(context.Background(), mainnet[100]))
+		require.Equal(t, mainnet[100], r.hear(mainnet[150], mainnet[151]), "nor the finalized block")
+		r.l1.pruned = 60
+		require.Equal(t, mainnet[152], r.hear(mainnet[152]))
+	})
 	t.Run("L1 has not even reached the anchor", func(t *testing.T) {
 		r := newRig(t, cfg, mainnet)
 		require.Zero(t, r.hear(mainnet[49]))

@@ -192,13 +192,14 @@ func (v *View) beneath(ctx context.Context, id eth.BlockID) bool {
 	return false
 }
 
-// fetch asks L1 for blocks by number, with as many requests as it takes, each with a timeout of its own.
+// fetch asks L1 for blocks by number, with as many requests as it takes, each with a timeout of its own. With an error come
+// the refs that there are, if the rest was merely refused.
 func (v *View) fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef, error) {
 	all := make([]eth.L1BlockRef, 0, len(numbers))
 	for batch := range slices.Chunk(numbers, v.cfg.MaxBatch) {
 		refs, err := v.fetchBatch(ctx, batch)
 		if err != nil {
-			return nil, err
+			return append(all, refs...), err
 		}
 		if len(refs) != len(batch) {
 			return nil, errors.New("the number of answers is not the number of questions")

@@ -63,6 +63,8 @@ type fakeL1 struct {
 	mu sync.Mutex
 	// choose picks the backend for the request; an error fails it.
 	choose func(ctx context.Context, numbers []uint64) (chain, error)
+	// pruned is the number below which L1 answers with an error.
+	pruned uint64
 	calls  [][]uint64
 }
 
@@ -77,11 +79,14 @@ func (f *fakeL1) Fetch(ctx context.Context, numbers []uint64) ([]eth.L1BlockRef,
 	}
 	refs := make([]eth.L1BlockRef, len(numbers))
 	for i, number := range numbers {
-		if number < uint64(len(backend)) {
+		switch {
+		case number < f.pruned:
+			err = errPruned
+		case number < uint64(len(backend)):
 			refs[i] = backend[number]
 		}
 	}
-	return refs, nil
+	return refs, err
 }
 
 // serve makes all further requests see one chain.
@@ -104,7 +109,10 @@ func (f *fakeL1) rotate(backends ...chain) {
 	}
 }
 
-var errDown = errors.New("L1 is down")
+var (
+	errDown   = errors.New("L1 is down")
+	errPruned = errors.New("pruned history unavailable")
+)
 
 func (f *fakeL1) down() {
 	f.mu.Lock()

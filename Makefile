@@ -132,11 +132,12 @@ fmt:  ## Format the code.
 	gofmt -w op-node op-service ops
 
 .PHONY: lint
-lint: .tools/staticcheck  ## Check format, vet, staticcheck, and that dependencies are what go.sum says.
+lint: .tools/staticcheck .tools/actionlint  ## Check format, vet, staticcheck, workflows, and that dependencies are what go.sum says.
 	@unformatted=$$(gofmt -l op-node op-service ops); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	go mod verify
 	go vet ./...
 	.tools/staticcheck ./...
+	.tools/actionlint
 
 .PHONY: vuln
 vuln: .tools/govulncheck  ## Look for known vulnerabilities that the program reaches; says so where their database cannot be had.
@@ -151,9 +152,10 @@ check: lint  ## Everything before a commit: lint, the unit tests (documents and 
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: nightly
-nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS).
+nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS), releases.
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),5m)
 	@$(MAKE) --no-print-directory soak
+	@$(MAKE) --no-print-directory deploy-check
 
 .PHONY: clean
 clean:  ## Delete what was built.

@@ -124,6 +124,11 @@ func (c *Follow) check(blockTime time.Duration) error {
 	if c.Quorum < 1 || c.Quorum > len(c.Sources) {
 		return invalid("l2.follow.quorum", c.Quorum, fmt.Sprintf("use a number from 1 to %d, the number of sources in --l2.follow.source", len(c.Sources)))
 	}
+	if c.Quorum > 1 && 2*c.Quorum <= len(c.Sources) {
+		return invalid("l2.follow.quorum", c.Quorum, fmt.Sprintf(
+			"use more than half of the sources, at least %d of %d: with fewer, two groups of sources that disagree could take turns; or 1 to follow one source with the others in reserve",
+			len(c.Sources)/2+1, len(c.Sources)))
+	}
 	if c.CallTimeout <= 0 {
 		return invalid("l2.follow.source.rpc-timeout", c.CallTimeout, "use a positive duration")
 	}

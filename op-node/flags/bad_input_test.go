@@ -69,6 +69,8 @@ func TestBadInput(t *testing.T) {
 		{"a source twice", []string{"--l2.follow.source=http://a:1,http://b:1,http://a:1"}, []string{"--l2.follow.source=http://a:1", "twice"}},
 		{"quorum above the sources", []string{"--l2.follow.source=http://a:1,http://b:1", "--l2.follow.quorum=3"}, []string{"--l2.follow.quorum=3", "from 1 to 2"}},
 		{"less than no waiters", []string{"--rpc.follow-max-waiters=-1"}, []string{"--rpc.follow-max-waiters=-1"}},
+		// spec A6
+		{"a quorum that two camps can have", []string{"--l2.follow.source=http://a:1,http://b:1,http://c:1,http://d:1", "--l2.follow.quorum=2"}, []string{"--l2.follow.quorum=2", "at least 3 of 4"}},
 		{"no quorum", []string{"--l2.follow.source=http://a:1", "--l2.follow.quorum=0"}, []string{"--l2.follow.quorum=0"}},
 		{"max lag below a poll", []string{"--l2.follow.source=http://a:1", "--l2.follow.max-lag=1s"}, []string{"--l2.follow.max-lag=1s", "at least"}},
 		{"source is no URL", []string{"--l2.follow.source=localhost"}, []string{"--l2.follow.source=localhost", "http://host:9545"}},

@@ -163,9 +163,9 @@ func (s *Set) follow() []cli.Flag {
 		in.duration(&c.Follow.PollInterval, "l2.follow.poll-interval", "L2_FOLLOW_POLL_INTERVAL",
 			"Time between two requests to a follow source. 0 lets L1 set the pace, within one request a second on average."),
 		in.integer(&c.Follow.Quorum, "l2.follow.quorum", "L2_FOLLOW_QUORUM",
-			"How many follow sources have to support a head before a label moves to it. With 1, one source is followed and the others stand by."),
+			"How many follow sources have to support a head before a label moves to it. With 1, one source is followed and the others stand by; else it has to be more than half of them."),
 		in.duration(&c.Follow.MaxLag, "l2.follow.max-lag", "L2_FOLLOW_MAX_LAG",
-			"How much L1, in time, the followed source may be behind another one that agrees with it before the next one is followed."),
+			"How much L1, in time, the followed source may be behind another one before that is followed, and the labels behind the own L1 head before /readyz says source_behind."),
 	}
 }
 

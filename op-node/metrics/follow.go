@@ -22,6 +22,7 @@ type Follow struct {
 	fresh         prometheus.Gauge
 	lagBlocks     prometheus.Gauge
 	lagSeconds    prometheus.Gauge
+	l1Gap         prometheus.Gauge
 	pending       prometheus.Gauge
 	waiters       prometheus.Gauge
 	waits         *prometheus.CounterVec
@@ -61,6 +62,7 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		fresh:         single("follow_fresh", "1 while the applied labels are fresh, else 0"),
 		lagBlocks:     single("follow_lag_blocks", "How many blocks the applied local-safe head is behind the best accepted source"),
 		lagSeconds:    single("follow_lag_seconds", "How far the applied local-safe head is behind the best accepted source, in time of the chain"),
+		l1Gap:         single("follow_l1_gap_blocks", "How many blocks the L1 block that the applied labels were derived up to is behind the L1 head"),
 		pending:       single("follow_pending_seconds", "How long the engine has been asked for a head it does not have; 0 if it has not"),
 		waiters:       single("follow_waiters", "Clients that wait for a change of the status in follow_statusAfter, in both modes"),
 		waits: factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "follow_waits_total",
@@ -126,6 +128,9 @@ func (f *Follow) RecordWaiters(count int) { f.waiters.Set(float64(count)) }
 
 // RecordWait counts waits by outcome.
 func (f *Follow) RecordWait(outcome string) { f.waits.WithLabelValues(outcome).Inc() }
+
+// RecordL1Gap tells how many blocks the current L1 of what is applied is behind the own L1 head.
+func (f *Follow) RecordL1Gap(blocks uint64) { f.l1Gap.Set(float64(blocks)) }
 
 // RecordL1ViewHits counts L1 block ids that were judged from memory.
 func (f *Follow) RecordL1ViewHits(n int) { f.l1Hits.Add(float64(n)) }

@@ -47,7 +47,8 @@ type Config struct {
 	RequestTimeout time.Duration
 	// Quorum is how many sources have to agree; zero means one.
 	Quorum int
-	// MaxLag is how much L1, in time, the followed source may be behind another that agrees with it; zero means two minutes.
+	// MaxLag is how much L1, in time, the followed source may be behind another one, and the labels behind the own L1 head
+	// before they are not fresh any more; zero means two minutes.
 	MaxLag time.Duration
 	// ELSync makes the engine sync from its own peers before labels are followed.
 	ELSync bool
@@ -70,6 +71,8 @@ type l1View interface {
 	Known(id eth.BlockID) follow.L1Answer
 	Judge(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
 	LookUp(ctx context.Context, ids ...eth.BlockID) follow.L1Facts
+	WantHead(source string, number uint64)
+	WantFinality(number uint64)
 }
 
 // Metrics is what the driver and its engine controller count.
@@ -95,6 +98,8 @@ type Metrics interface {
 	// in time of the chain, and for how many milliseconds the engine has been asked for a head it does not have, -1 if it
 	// has not.
 	RecordFollowState(fresh bool, lagBlocks uint64, lag time.Duration, pendingMs int64)
+	// RecordL1Gap tells how many blocks the current L1 of what is applied is behind the own L1 head.
+	RecordL1Gap(blocks uint64)
 }
 
 // Deps are what a Driver works with. All are required but Production; Sources has at least one.
@@ -133,6 +138,8 @@ type Driver struct {
 	// court belongs to the judge's goroutine, which shows it in shown.
 	court *court
 	shown atomic.Pointer[verdicts]
+	// l1Start is the number of the first L1 head that was seen, zero before that.
+	l1Start atomic.Uint64
 	// startedAt is when the sources were asked first.
 	startedAt time.Time
 	// again asks for another look at statuses that could not be judged.
@@ -166,10 +173,11 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	}
 	g := cfg.Rollup.Genesis
 	d := &Driver{
-		cfg:    cfg,
-		id:     rand.Text(),
-		chain:  follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
-		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: freshPeriods * cfg.PollInterval, MaxLag: cfg.MaxLag},
+		cfg:   cfg,
+		id:    rand.Text(),
+		chain: follow.Chain{Genesis: g.L2, GenesisTime: g.L2Time, BlockTime: cfg.Rollup.BlockTime},
+		policy: follow.Policy{Quorum: cfg.Quorum, Fresh: freshPeriods * cfg.PollInterval, MaxLag: cfg.MaxLag,
+			Patience: pendingPeriods * cfg.PollInterval},
 		engine: deps.Engine, l1: deps.L1, metrics: deps.Metrics, clock: deps.Clock, log: deps.Log, fatal: deps.Fatal,
 		own:     &ownChain{engine: deps.Engine},
 		reports: make(chan report),
@@ -184,7 +192,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		CallTimeout: cfg.EngineTimeout, ColdStart: coldStart,
 	}, engine.Deps{
 		Engine: deps.Engine, L1: origins{deps.L1, d.questions},
-		Observer: observers{&gauges{metrics: deps.Metrics, own: d.own, loaded: d.lookAgain, gone: d.hintSources}, publisher{d}},
+		Observer: observers{&gauges{metrics: deps.Metrics, own: d.own, again: d.lookAgain, gone: d.hintSources}, publisher{d}},
 		Metrics:  deps.Metrics, Clock: deps.Clock, Log: deps.Log, Role: role,
 	})
 	if err != nil {
@@ -210,6 +218,10 @@ func (d *Driver) production(setup *Production) (engine.Role, func(context.Contex
 	f := &factory{setup: *setup, cfg: d.cfg.Rollup, l1: d.l1, clock: d.clock, log: d.log}
 	return f.role(), f.producer
 }
+
+// pendingPeriods is for how many poll intervals the engine is asked for a target of the followed source while another one's
+// is to be had.
+const pendingPeriods = 3
 
 // freshPeriods is after how many poll intervals an answer does not count any more.
 const freshPeriods = 3
@@ -301,6 +313,7 @@ func (d *Driver) hintSources() {
 func (d *Driver) Start() (err error) {
 	d.start.Do(func() {
 		d.startedAt = d.clock.Now()
+		d.l1Start.Store(d.l1.Refs().Head.Number)
 		if err = d.producer.start(d.ctx); err != nil {
 			return
 		}
@@ -356,6 +369,7 @@ func (d *Driver) OnL1Head(ctx context.Context, ref eth.L1BlockRef) {
 	if !change.Moved {
 		return
 	}
+	d.l1Start.CompareAndSwap(0, change.Head.Number)
 	d.metrics.RecordL1Ref("l1_head", change.Head)
 	if change.Reorged {
 		d.log.Warn("L1 reorg", "head", change.Head, "ancestor", change.Ancestor, "depth", change.Depth)
@@ -381,6 +395,7 @@ func (d *Driver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
 	after := d.l1.Refs().Finalized
 	d.metrics.RecordL1Ref("l1_finalized", after)
 	if after != before {
+		d.lookAgain()
 		for _, p := range d.pollers {
 			p.hint() // which finalize at about the same time (spec C3)
 		}

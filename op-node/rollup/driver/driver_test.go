@@ -79,7 +79,7 @@ func TestStalledSource(t *testing.T) { // spec T10, T11
 		require.Contains(t, why, "fetch_failed")
 		require.Equal(t, 1, a.Most(), "one request in flight")
 		a.Does(say)
-		w.run(30 * time.Second)
+		w.run(30*time.Second + finalityAfterAGap)
 		w.requireFollowing()
 	})
 }
@@ -153,9 +153,9 @@ func TestReplayingSourceMovesNothing(t *testing.T) { // spec T24
 		old := w.truth(5)
 		a.Does(func() (follow.Status, error) { return old, nil })
 		w.run(time.Minute)
-		require.Positive(t, w.metrics.of("a", "regressed"))
+		require.Positive(t, w.metrics.of("a", "behind"))
 		a.Does(w.honest("").Saying())
-		w.run(30 * time.Second)
+		w.run(30*time.Second + finalityAfterAGap)
 		w.requireFollowing()
 	})
 }

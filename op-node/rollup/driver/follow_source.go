@@ -53,7 +53,7 @@ type poller struct {
 	schedule poll.Schedule
 	patience poll.Patience
 	wait     poll.Wait
-	// said are the answers to waits. rejected tells that the newest answer was not accepted: the judge's word.
+	// said are the answers to waits. rejected tells that nothing came of the newest answer: the judge's word.
 	said     poll.Memory[follow.Status]
 	rejected atomic.Bool
 	// waited tells that the newest answer was one to a wait, newsAt when one last was news.
@@ -154,7 +154,7 @@ func (p *poller) demand() { signal(p.demands) }
 
 // judged tells what became of the newest answer. It may be called from any goroutine.
 func (p *poller) judged(reason follow.Reason) {
-	p.rejected.Store(reason.Class() == follow.ClassRejected)
+	p.rejected.Store(reason.Class() == follow.ClassRejected || reason == follow.StatusBehind || reason == follow.Unconfirmed)
 }
 
 func signal(to chan<- struct{}) {

@@ -105,6 +105,7 @@ func TestLevelSoonAfterASourceIsBack(t *testing.T) {
 func TestSourcesAreAskedWhenL1Finalizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.finality = 1000 // nothing of L1 is final until the story says so
 		source := w.honest("source")
 		w.follow(Config{}, source)
 		w.run(62 * time.Second) // in the middle between two requests

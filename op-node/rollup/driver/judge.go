@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-service/sources"
@@ -17,18 +18,24 @@ const judgeTimeout = 10 * time.Second
 // candidate is what the judge knows of one source. It belongs to the judge's goroutine.
 type candidate struct {
 	name string
-	// status is the newest one, at its time of asking. answered is false before the first.
+	// status is the newest one, and at when it came. answered is false before the first.
 	status   follow.Status
 	at       time.Time
 	answered bool
 	// heard tells that the source was asked at least once, whatever came of it.
 	heard   bool
 	lineage sources.Lineage
-	// history is what the source itself said last of what was accepted: a source is held to its own word, so that one
-	// that is a moment behind another is not taken for one that replays the past.
-	history follow.Applied
 	reason  follow.Reason
 	judged  bool
+	// word is the newest status that is one of this chain and this L1, whatever its relation to what is applied, and wordAt
+	// when it came; zero for none. It is what the source has a say with.
+	word   follow.Status
+	wordAt time.Time
+	// insists is for how long the source has been saying that blocks were replaced, and askAt when to ask it to confirm that;
+	// zero for not at all.
+	insists follow.Insistence
+	askAt   time.Time
+	telling telling
 }
 
 // court is the state of the judge. It belongs to the judge's goroutine.
@@ -38,6 +45,10 @@ type court struct {
 	followed  int
 	conflicts [][2]int
 	reason    follow.Reason
+	// handed is the newest target that the controller was given.
+	handed follow.Target
+	// pendingSince is since when the engine has been asked for a target of the followed source, at every look; zero if it has not.
+	pendingSince time.Time
 }
 
 func newCourt(names []string) *court {
@@ -53,21 +64,47 @@ func (d *Driver) judgeReports() {
 	idle := d.clock.NewTicker(d.cfg.PollInterval)
 	defer idle.Stop()
 	for {
+		confirm := d.clock.NewTimer(d.untilConfirmation())
 		select {
 		case <-d.ctx.Done():
+			confirm.Stop()
 			return
 		case r := <-d.reports:
 			if d.take(r) {
-				d.hearing(r.rank)
+				d.hearing(r.rank, true)
 			} else {
-				d.decide(d.controller.Snapshot().Applied(), false)
+				d.decide(follow.NoSource)
 			}
 			d.pollers[r.rank].judged(d.court.candidates[r.rank].reason)
 		case <-d.again:
 			d.rehear()
+		case <-confirm.Ch():
+			d.askToConfirm()
 		case <-idle.Ch():
 		}
+		confirm.Stop()
 		d.showState()
+	}
+}
+
+// untilConfirmation is how long no source has to be asked to confirm what it said.
+func (d *Driver) untilConfirmation() time.Duration {
+	wait := time.Minute
+	for _, c := range d.court.candidates {
+		if !c.askAt.IsZero() {
+			wait = min(wait, c.askAt.Sub(d.clock.Now()))
+		}
+	}
+	return max(wait, 0)
+}
+
+// askToConfirm has the sources asked early whose time has come (spec R5).
+func (d *Driver) askToConfirm() {
+	for rank := range d.court.candidates {
+		if c := &d.court.candidates[rank]; !c.askAt.IsZero() && !c.askAt.After(d.clock.Now()) {
+			c.askAt = time.Time{}
+			d.pollers[rank].demand()
+		}
 	}
 }
 
@@ -83,6 +120,7 @@ func (d *Driver) take(r report) bool {
 	case errors.As(r.err, &unfit):
 		d.note(c, unfit.reason, r.err)
 		c.answered = false // not even its last word counts
+		c.silence()
 	case errors.Is(r.err, sources.ErrMalformed):
 		d.note(c, follow.Malformed, r.err)
 	case r.err != nil:
@@ -95,156 +133,179 @@ func (d *Driver) take(r report) bool {
 	return false
 }
 
-// rehear judges the statuses again that had to wait for L1 blocks or own heads.
+// rehear judges the statuses again that had to wait for L1 blocks, for own heads or for L1's finality, or for L1 to leave
+// what is applied.
 func (d *Driver) rehear() {
 	for rank := range d.court.candidates {
 		c := &d.court.candidates[rank]
 		switch c.reason {
-		case follow.L1TooLow, follow.L1Contradicts, follow.L1CallFailed, follow.EngineUnavailable:
+		case follow.L1TooLow, follow.L1Contradicts, follow.L1CallFailed, follow.EngineUnavailable,
+			follow.None, follow.StatusBehind, follow.Regressed, follow.Unconfirmed:
 			if c.answered {
-				d.hearing(rank)
+				d.hearing(rank, false)
 			}
 		}
 	}
 }
 
-// hearing judges the newest status of one source, and then what all of them together say.
-func (d *Driver) hearing(rank int) {
+// hearing judges the newest status of one source, and then what all of them together say. news tells that it has just come.
+func (d *Driver) hearing(rank int, news bool) {
 	c := &d.court.candidates[rank]
+	note := d.note
+	if !news {
+		note = d.noteAgain
+	}
 	if reason := follow.Screen(c.status, d.chain); reason != follow.None {
-		d.note(c, reason, nil)
+		note(c, reason, nil)
+		c.silence()
 		return
 	}
 	snap := d.controller.Snapshot()
 	if snap.Phase == engine.PhaseLoading {
-		d.note(c, follow.EngineUnavailable, nil) // nothing to compare with yet
+		note(c, follow.EngineUnavailable, nil) // nothing to compare with yet
 		return
 	}
-	applied := snap.Applied()
-	history := c.history
-	if history == (follow.Applied{}) {
-		history = applied
+	verdict := d.validate(c.name, &c.status, snap)
+	note(c, verdict.Reason(), nil)
+	if verdict.Relation() == follow.RelationUnknown && verdict.Reason().Class() == follow.ClassRejected {
+		c.silence()
+		d.decide(follow.NoSource)
+		return
 	}
-	history.Finalized = applied.Finalized
-	verdict := d.validate(c.status, history)
-	d.note(c, verdict.Reason(), nil)
-	if target, ok := verdict.Accepted(); ok {
-		c.history = target.Applied()
-		d.decide(applied, true)
+	blockTime := time.Duration(d.chain.BlockTime) * time.Second
+	c.insists = c.insists.Hear(verdict, c.at, blockTime)
+	c.askAt = time.Time{}
+	if at, ok := c.insists.Again(blockTime); ok {
+		c.askAt = at
+	}
+	if verdict.Relation() != follow.RelationUnknown {
+		c.word, c.wordAt = c.status, c.at
+	}
+	if news {
+		d.decide(rank)
+	} else {
+		d.decide(follow.NoSource)
 	}
 }
 
-// decide hands the target to the controller that the sources together stand for. Without news, that is after a source
-// failed, it only does so if the choice falls on another source: what is no news must not look fresh.
-func (d *Driver) decide(applied follow.Applied, news bool) {
+// silence takes what a source said before, once it says something that is dropped whole.
+func (c *candidate) silence() {
+	c.wordAt, c.insists, c.askAt = time.Time{}, follow.Insistence{}, time.Time{}
+}
+
+// decide hands the target to the controller that the sources together stand for, after news of a source or NoSource. The same
+// target is handed over again only with news of the source that it is from: what is no news must not look fresh.
+func (d *Driver) decide(news int) {
 	now := d.clock.Now()
 	if d.court.followed == follow.NoSource && d.clock.Since(d.startedAt) < d.cfg.PollInterval &&
 		slices.ContainsFunc(d.court.candidates, func(c candidate) bool { return !c.heard }) {
 		return // at start the place in the list decides, not who is quickest
 	}
+	snap := d.controller.Snapshot()
+	d.notePending(snap)
 	var votes []follow.Vote
+	var words []follow.Word
 	for rank := range d.court.candidates {
 		c := &d.court.candidates[rank]
-		if !c.answered || follow.Screen(c.status, d.chain) != follow.None {
+		if c.wordAt.IsZero() || now.Sub(c.wordAt) > d.policy.Fresh {
 			continue
 		}
-		verdict := d.validate(c.status, applied)
-		if target, ok := verdict.Accepted(); ok {
-			votes = append(votes, follow.Vote{Rank: rank, Target: target, Age: now.Sub(c.at)})
+		words = append(words, follow.WordOf(rank, c.word))
+		v := follow.Vote{Rank: rank, Status: c.word, Verdict: d.validate(c.name, &c.word, snap), Insists: c.insists,
+			Age: now.Sub(c.wordAt), L1Time: d.l1Time(c.word.CurrentL1.ID())}
+		if rank == d.court.followed && !d.court.pendingSince.IsZero() {
+			v.Pending = now.Sub(d.court.pendingSince)
 		}
+		votes = append(votes, v)
 	}
-	chain := func(number uint64) follow.Lookup { return d.own.at(d.ctx, number) }
-	choice := follow.Agree(d.policy, votes, d.court.followed, applied, chain)
-	changed := choice.Source != d.court.followed
+	chain := d.localChain(words)
+	choice := follow.Agree(d.policy, votes, d.court.followed, snap.Applied(), chain)
 	d.noteChoice(choice)
-	d.noteConflicts(follow.Contradictions(d.court.conflicts, d.words(), chain))
-	if choice.Reason == follow.None && (news || changed) {
+	d.noteConflicts(follow.Contradictions(d.court.conflicts, words, chain))
+	fromIt := news != follow.NoSource && (news == choice.Source || d.policy.Quorum > 1)
+	if choice.Apply && (fromIt || !choice.Target.Same(d.court.handed)) {
+		d.court.handed = choice.Target
 		d.controller.Follow(choice.Target)
 	}
 }
 
-// words are what the sources said last of what was accepted. Those that do not answer any more have none.
-func (d *Driver) words() (words []follow.Word) {
-	for rank, c := range d.court.candidates {
-		if c.history != (follow.Applied{}) && c.answered && d.clock.Since(c.at) <= d.policy.Fresh {
-			words = append(words, follow.Word{Rank: rank, Labels: c.history.Labels})
-		}
+// notePending keeps since when the engine has been asked for a target in vain.
+func (d *Driver) notePending(snap *engine.Snapshot) {
+	asked := snap.Pending != (eth.L2BlockRef{}) &&
+		(snap.Outcome.Reason == follow.EngineSyncing || snap.Outcome.Reason == follow.ReorgUnresolved)
+	if !asked {
+		d.court.pendingSince = time.Time{}
+	} else if d.court.pendingSince.IsZero() {
+		d.court.pendingSince = d.clock.Now()
 	}
-	return words
 }
 
-// validate has the L1 view judge a status. Of its current_l1, number and hash count; the rest is taken from the own view
-// where that has the block.
-func (d *Driver) validate(status follow.Status, before follow.Applied) follow.Verdict {
+// localChain is what is known of the local chain where the sources have their heads. With a quorum the engine is asked for
+// what is not remembered: which heads are ancestors of each other decides there.
+func (d *Driver) localChain(words []follow.Word) follow.LocalChain {
+	ctx, cancel := context.WithTimeout(d.ctx, ownChainTimeout)
+	defer cancel()
+	chain := make(follow.LocalChain)
+	for _, w := range words {
+		for _, ref := range []eth.L2BlockRef{w.Labels.LocalSafe.L2BlockRef, w.Labels.Safe.L2BlockRef, w.Labels.Finalized.L2BlockRef} {
+			if _, looked := chain[ref.Number]; looked {
+				continue
+			}
+			if at, ok := d.own.remembered(ref.Number); ok {
+				chain[ref.Number] = at
+			} else if d.policy.Quorum > 1 && ctx.Err() == nil {
+				chain[ref.Number] = d.own.read(ctx, ref.Number)
+			}
+		}
+	}
+	return chain
+}
+
+// l1Time is the time of a canonical L1 block as the own view has it. One from before the reach of the view is taken for its
+// oldest.
+func (d *Driver) l1Time(id eth.BlockID) uint64 {
+	window := d.l1.Window()
+	if ref, ok := window.Ref(id); ok {
+		return ref.Time
+	}
+	return window.Tail().Time
+}
+
+// validate has a status judged against what is applied. Of its current L1, number and hash count; the rest is taken from the
+// own view where that has the block. The engine is read where the memory of the local chain does not reach and it matters.
+func (d *Driver) validate(name string, status *follow.Status, snap *engine.Snapshot) follow.Verdict {
 	ctx, cancel := context.WithTimeout(d.ctx, judgeTimeout)
 	defer cancel()
-	facts := follow.Facts{Chain: d.chain, L1: d.l1.Judge(ctx, follow.L1Refs(status, before)...)}
+	prev := snap.Applied()
+	facts := follow.Facts{
+		Chain: d.chain, L1Final: d.l1.Refs().Finalized.Number, L1Start: d.l1Start.Load(), Aside: snap.Aside, Pairs: snap.Pairs,
+		Local: make(follow.LocalChain),
+	}
+	for _, ref := range []eth.L2BlockRef{status.LocalSafe, status.Safe, status.Finalized} {
+		if at, ok := d.own.remembered(ref.Number); ok {
+			facts.Local[ref.Number] = at
+		}
+	}
+	facts.L1 = d.l1.Judge(ctx, facts.L1Refs(*status, prev)...)
 	if own, ok := d.l1.Window().Ref(status.CurrentL1.ID()); ok {
 		status.CurrentL1 = own
 	}
-	return follow.Validate(status, facts, before)
-}
-
-// note counts a verdict, and logs it if it is another one than the last of this source.
-func (d *Driver) note(c *candidate, reason follow.Reason, err error) {
-	d.metrics.RecordVerdict(c.name, reason.Code())
-	d.metrics.RecordFollowSourceRequest(upstreamResult(reason))
-	changed := !c.judged || reason != c.reason
-	c.judged, c.reason = true, reason
-	if !changed {
-		return
+	verdict := follow.Validate(*status, facts, prev)
+	if number, unread := verdict.Unread(); unread {
+		facts.Local[number] = d.own.read(ctx, number)
+		verdict = follow.Validate(*status, facts, prev)
 	}
-	attrs := []any{"source", c.name, "reason", reason}
-	switch {
-	case reason == follow.None:
-		d.log.Info("Source is accepted", "source", c.name, "safe", c.status.Safe, "local_safe", c.status.LocalSafe,
-			"finalized", c.status.Finalized, "current_l1", c.status.CurrentL1)
-		return
-	case err != nil:
-		attrs = append(attrs, "err", err)
-	case c.answered:
-		attrs = append(attrs, "safe", c.status.Safe, "local_safe", c.status.LocalSafe, "finalized", c.status.Finalized,
-			"current_l1", c.status.CurrentL1)
-	}
-	attrs = append(attrs, "text", reason.Text(), "advice", reason.Advice())
-	if reason == follow.FinalizedConflict || reason == follow.Cycle {
-		d.log.Error("Source is not accepted", attrs...)
-	} else {
-		d.log.Warn("Source is not accepted", attrs...)
-	}
-}
-
-// noteChoice shows whom the node follows, when that changes.
-func (d *Driver) noteChoice(choice follow.Choice) {
-	court := d.court
-	if choice.Source != court.followed && choice.Reason == follow.None {
-		d.log.Info("Following source", "source", d.sourceName(choice.Source), "was", d.sourceName(court.followed))
-		court.followed = choice.Source
-		d.metrics.RecordFollowed(d.sourceName(choice.Source))
-	}
-	if choice.Reason != court.reason && len(court.candidates) > 1 {
-		if choice.Reason == follow.None {
-			d.log.Info("Sources carry the labels again", "was", court.reason)
-		} else {
-			d.log.Warn("Labels hold", "reason", choice.Reason, "text", choice.Reason.Text(), "quorum", d.policy.Quorum)
+	if verdict.Reason() == follow.L1TooLow {
+		for id, answer := range facts.L1 {
+			if answer == follow.L1Behind {
+				d.l1.WantHead(name, id.Number)
+			}
 		}
 	}
-	court.reason = choice.Reason
-}
-
-// noteConflicts shows which sources contradict each other, when that changes.
-func (d *Driver) noteConflicts(conflicts [][2]int) {
-	for _, pair := range conflicts {
-		if !slices.Contains(d.court.conflicts, pair) {
-			d.metrics.RecordDisagreement()
-			d.log.Warn("Sources contradict each other", "source", d.sourceName(pair[0]), "other", d.sourceName(pair[1]),
-				"followed", d.sourceName(d.court.followed), "quorum", d.policy.Quorum)
-		}
+	if wanted := verdict.WantsL1Final(); wanted > 0 {
+		d.l1.WantFinality(wanted)
 	}
-	if len(conflicts) == 0 && len(d.court.conflicts) > 0 {
-		d.log.Info("Sources do not contradict each other any more")
-	}
-	d.court.conflicts = conflicts
+	return verdict
 }
 
 func (d *Driver) sourceName(rank int) string {
@@ -257,7 +318,7 @@ func (d *Driver) sourceName(rank int) string {
 // upstreamResult translates a reason to the label values of upstream's follow_source_requests_total.
 func upstreamResult(reason follow.Reason) string {
 	switch reason {
-	case follow.None:
+	case follow.None, follow.StatusBehind, follow.Unconfirmed:
 		return "success"
 	case follow.FetchFailed, follow.Malformed:
 		return "error_fetch_status"

@@ -13,14 +13,13 @@ import (
 )
 
 const (
-	// ownChainBlocks is how many blocks the own chain remembers.
+	// ownChainBlocks is how many blocks of the local chain are remembered.
 	ownChainBlocks = 4096
 	// ownChainTimeout bounds a look-up in the engine.
 	ownChainTimeout = 2 * time.Second
 )
 
-// ownChain knows the blocks of the own canonical chain by number, to tell which heads of several sources are ancestors
-// of each other. It learns the heads that the engine controller commits and asks the engine for others. It is safe for
+// ownChain knows the blocks of the local chain by number, to tell how the heads of sources stand to it and to each other. It learns the heads that the engine controller commits and asks the engine for others. It is safe for
 // concurrent use.
 type ownChain struct {
 	engine upstream.ExecEngine
@@ -47,21 +46,34 @@ func (o *ownChain) onHead(head eth.L2BlockRef) {
 
 func (o *ownChain) put(ref eth.L2BlockRef) { o.blocks[ref.Number%ownChainBlocks] = ref }
 
-// at is the own block at a number, as far as it is known.
-func (o *ownChain) at(ctx context.Context, number uint64) follow.Lookup {
+// remembered is the block at a number without a call; ok is false if that is not known.
+func (o *ownChain) remembered(number uint64) (at follow.Lookup, ok bool) {
 	o.mu.Lock()
-	ref, head := o.blocks[number%ownChainBlocks], o.head
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	ref := o.blocks[number%ownChainBlocks]
 	switch {
-	case number > head.Number || head.Hash == (common.Hash{}):
-		return follow.NotFound()
+	case number > o.head.Number || o.head.Hash == (common.Hash{}):
+		return follow.NotFound(), true
 	case ref.Number == number && ref.Hash != (common.Hash{}):
-		return follow.Found(ref)
+		return follow.Found(ref), true
+	default:
+		return follow.Failed(), false
 	}
+}
+
+// read asks the engine for the block at a number. What it says counts only while it stands on the local chain: it may have
+// moved to a sync target, or have lost its head.
+func (o *ownChain) read(ctx context.Context, number uint64) follow.Lookup {
+	o.mu.Lock()
+	head := o.head
+	o.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, ownChainTimeout)
 	defer cancel()
 	ref, err := o.engine.L2BlockRefByNumber(ctx, number)
-	if err != nil {
+	if err != nil || ref.Number != number {
+		return follow.Failed()
+	}
+	if at, err := o.engine.L2BlockRefByNumber(ctx, head.Number); err != nil || at != head {
 		return follow.Failed()
 	}
 	o.mu.Lock()

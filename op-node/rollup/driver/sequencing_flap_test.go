@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lightcl/op-node/op-node/rollup/driver"
+	"github.com/lightcl/op-node/op-node/rollup/follow"
 	"github.com/lightcl/op-node/op-node/testutil"
 	"github.com/lightcl/op-node/op-node/testutil/modelel"
 )
@@ -72,14 +74,19 @@ func TestStopAnswersInTime(t *testing.T) {
 			other := s.replace(s.own(20), 20, "replaced")
 			require.NoError(s.t, s.el.Give(other...))
 			s.source.says(other[19].Ref, s.own(3).Ref)
-			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
+			s.source.set(func(a *sourceActor) { a.reads = true })
+			s.until(l1BlockTime+2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},
 		"a divergence that leaves no origin to build with": func(s *stage) {
-			s.l1.Set(func(l *testutil.L1State) { l.Stalled = true })
 			other := s.replace(s.own(20), 20, "replaced")
 			require.NoError(s.t, s.el.Give(other...))
 			s.source.says(other[19].Ref, s.own(3).Ref)
-			s.until(2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
+			s.source.set(func(a *sourceActor) { a.reads = true })
+			s.until(l1BlockTime+pollTime, "the first word of it", func() bool {
+				return s.node.(interface{ State() driver.State }).State().Sources[0].Reason == follow.Unconfirmed.Code()
+			})
+			s.l1.Set(func(l *testutil.L1State) { l.Stalled = true })
+			s.until(l1BlockTime+2*pollTime, "the divergence", func() bool { return s.counts.reorg("force_reset") == 1 })
 		},
 		"a walk-back": func(s *stage) {
 			s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", s.head().L1Origin.Number-1) })
@@ -103,6 +110,7 @@ func TestStopAnswersInTime(t *testing.T) {
 			for offset := time.Duration(0); offset < blockTime; offset += 300 * time.Millisecond {
 				perform(t, func(s *stage) {
 					s.config.EngineTimeout = 10 * time.Second
+					s.l1Open = true
 					s.boot()
 					stop := s.keepUp(12)
 					s.wait(80*time.Second + offset)

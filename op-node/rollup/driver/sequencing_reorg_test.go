@@ -25,6 +25,7 @@ func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d blocks", name, depth), func(t *testing.T) {
 				for offset := time.Duration(0); offset < l1BlockTime; offset += 1700 * time.Millisecond {
 					perform(t, func(s *stage) {
+						s.l1Open = true
 						s.boot()
 						stop := s.keepUp(2)
 						s.wait(5*time.Minute + offset)
@@ -64,6 +65,7 @@ func TestLightSequencerStartsAfterAnL1Reorg(t *testing.T) {
 	for _, depth := range []uint64{2, 6, 20} {
 		t.Run(fmt.Sprintf("%d blocks", depth), func(t *testing.T) {
 			perform(t, func(s *stage) {
+				s.l1Open = true
 				s.boot()
 				stop := s.keepUp(2)
 				s.wait(10 * time.Minute)
@@ -103,6 +105,7 @@ func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
 	for _, depth := range []uint64{1, 2, 3} {
 		for offset := time.Duration(0); offset < l1BlockTime; offset += 900 * time.Millisecond {
 			perform(t, func(s *stage) {
+				s.l1Open = true
 				s.production.L1Confs = 1
 				s.boot()
 				stop := s.keepUp(25)
@@ -136,6 +139,7 @@ func TestLightSequencerTakesNoOriginOfALostFork(t *testing.T) {
 func TestLightSequencerSurvivesAnL1ThatFlips(t *testing.T) {
 	for offset := time.Duration(0); offset < blockTime; offset += 130 * time.Millisecond {
 		perform(t, func(s *stage) {
+			s.l1Open = true
 			s.boot()
 			stop := s.keepUp(0)
 			s.wait(100*time.Second + offset)

@@ -36,6 +36,8 @@ type stage struct {
 	el     *testutil.Engine
 	engine *modelel.Faulty // the line to it
 	peers  *modelel.Network
+	// l1Open is an L1 that never becomes final, so that it can be reorged.
+	l1Open bool
 	// watched is what the controller is given for the node's client of the engine.
 	watched func(client modelel.Engine) modelel.Engine
 	l1      *testutil.L1Endpoint
@@ -132,6 +134,7 @@ func (s *stage) run(node lightNode) {
 		for {
 			if ref, err := s.l1.L1BlockRefByLabel(ctx, eth.Unsafe); err == nil {
 				node.OnL1Head(ctx, ref)
+				s.finalize(ctx, ref.Number)
 			}
 			select {
 			case <-ctx.Done():
@@ -146,6 +149,22 @@ func (s *stage) run(node lightNode) {
 		require.NoError(s.t, node.Close())
 	})
 	s.t.Cleanup(s.stop)
+}
+
+// finalize tells the node what is final of L1, if it wants to know: what the source has derived from, unless L1 is open.
+func (s *stage) finalize(ctx context.Context, head uint64) {
+	node, wants := s.node.(interface {
+		OnL1Finalized(context.Context, eth.L1BlockRef)
+	})
+	s.source.mu.Lock()
+	final := min(s.source.say.CurrentL1.Number, head)
+	s.source.mu.Unlock()
+	if !wants || s.l1Open {
+		return
+	}
+	if ref, err := s.l1.L1BlockRefByNumber(ctx, final); err == nil {
+		node.OnL1Finalized(ctx, ref)
+	}
 }
 
 // wait lets time pass, and what happens in it happen.
@@ -258,6 +277,8 @@ type sourceActor struct {
 	// delay is how long an answer takes; stalled tells that it does not come, down that there is none.
 	delay         time.Duration
 	stalled, down bool
+	// reads is whether the source goes on to read L1 while it says the same heads.
+	reads bool
 }
 
 func newSourceActor(s *stage) *sourceActor {
@@ -287,7 +308,11 @@ func (a *sourceActor) answer() (follow.Status, error) {
 	if a.down {
 		return testutil.Down()()
 	}
-	return a.say, nil
+	say := a.say
+	if number := uint64(time.Since(a.s.start) / l1BlockTime); a.reads && number > say.CurrentL1.Number {
+		say.CurrentL1 = a.s.l1.Branch().Block(number).Ref
+	}
+	return say, nil
 }
 
 // derives tells the source that the engine's chain up to here is local-safe and safe, up to there finalized.
@@ -440,6 +465,7 @@ func (*counters) RecordVerdict(string, string)                         {}
 func (*counters) RecordSourceHeads(string, follow.Status)              {}
 func (*counters) RecordFollowed(string)                                {}
 func (*counters) RecordDisagreement()                                  {}
+func (*counters) RecordL1Gap(uint64)                                   {}
 func (*counters) RecordFollowState(bool, uint64, time.Duration, int64) {}
 func (*counters) RecordWaiters(int)                                    {}
 func (*counters) RecordWait(string)                                    {}

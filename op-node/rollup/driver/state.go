@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 	"github.com/lightcl/op-node/op-node/rollup/engine"
 	"github.com/lightcl/op-node/op-node/rollup/follow"
@@ -79,7 +81,9 @@ func (d *Driver) showState() {
 	})
 	d.feed.SetPath(d.path())
 	snap := d.controller.Snapshot()
-	fresh := d.fresh(snap)
+	progressing, gap := d.progressing(snap)
+	fresh := progressing && d.carried(snap, d.shown.Load())
+	d.metrics.RecordL1Gap(gap)
 	d.metrics.SetDerivationIdle(fresh)
 	blocks := d.lag(snap)
 	d.metrics.RecordFollowState(fresh, blocks, time.Duration(blocks*d.chain.BlockTime)*time.Second,
@@ -91,9 +95,29 @@ func (d *Driver) path() []string {
 	return pathThrough(d.id, d.shown.Load().supporters(d.policy.Quorum))
 }
 
-// fresh tells whether a target was applied, or found applied already, within three polls.
-func (d *Driver) fresh(snap *engine.Snapshot) bool {
-	return !snap.AppliedAt.IsZero() && d.clock.Since(snap.AppliedAt) <= d.policy.Fresh
+// carried tells whether sources carried the labels within three polls: a target was applied, or found applied already, or a
+// source of the applied chain had nothing newer to say.
+func (d *Driver) carried(snap *engine.Snapshot, shown *verdicts) bool {
+	now := d.clock.Now()
+	if !snap.AppliedAt.IsZero() && now.Sub(snap.AppliedAt) <= d.policy.Fresh {
+		return true
+	}
+	return snap.Outcome.Reason == follow.None && !snap.AppliedAt.IsZero() &&
+		slices.ContainsFunc(shown.candidates, func(c candidate) bool {
+			return c.reason == follow.StatusBehind && now.Sub(c.wordAt) <= d.policy.Fresh
+		})
+}
+
+// progressing tells whether the current L1 of what is applied is at most the maximal lag behind the own L1 head, by the time
+// of L1; gap is how many blocks it is behind.
+func (d *Driver) progressing(snap *engine.Snapshot) (ok bool, gap uint64) {
+	window := d.l1.Window()
+	head, at := window.Head(), snap.CurrentL1
+	if (at.Hash == common.Hash{}) {
+		return false, head.Number
+	}
+	behind := head.Time - min(head.Time, d.l1Time(at.ID()))
+	return behind <= uint64(d.policy.MaxLag/time.Second), head.Number - min(head.Number, at.Number)
 }
 
 // lag is how many blocks the applied local-safe head is behind the highest that an accepted source shows.
@@ -101,29 +125,34 @@ func (d *Driver) lag(snap *engine.Snapshot) uint64 {
 	var best uint64
 	for _, c := range d.shown.Load().candidates {
 		if c.judged && c.reason == follow.None {
-			best = max(best, c.history.LocalSafe.Number)
+			best = max(best, c.word.LocalSafe.Number)
 		}
 	}
 	return best - min(best, snap.Heads.LocalSafe.Number)
 }
 
-// Ready tells whether the labels are fresh, and if not, why.
+// Ready tells whether the labels are fresh, and if not, why. Fresh is what sources carry and what progresses with L1.
 func (d *Driver) Ready() (ready bool, why string) {
 	snap, shown := d.controller.Snapshot(), d.shown.Load()
 	// A source that contradicts what is final is nothing to stop for as long as others carry the labels.
 	conflict := shown.reason != follow.None &&
 		slices.ContainsFunc(shown.candidates, func(c candidate) bool { return c.reason == follow.FinalizedConflict })
+	if ready, why := unsafeReady(snap); !ready {
+		return false, why
+	}
+	progressing, _ := d.progressing(snap)
+	carried := d.carried(snap, shown)
 	switch {
-	case snap.Phase != engine.PhaseFollowing:
-		return false, "execution engine: " + snap.Phase.String()
 	case conflict || snap.Outcome.Reason == follow.FinalizedConflict:
 		return false, describe(follow.FinalizedConflict)
-	case d.fresh(snap):
+	case carried && progressing:
 		return true, ""
 	case snap.Outcome.Reason != follow.None:
 		return false, describe(snap.Outcome.Reason)
 	case shown.reason != follow.None && d.policy.Quorum > 1:
 		return false, describe(shown.reason)
+	case carried:
+		return false, describe(follow.SourceBehind)
 	}
 	for _, c := range shown.candidates {
 		if c.judged && c.reason != follow.None {
@@ -131,6 +160,16 @@ func (d *Driver) Ready() (ready bool, why string) {
 		}
 	}
 	return false, "no source has answered lately"
+}
+
+// UnsafeReady tells whether the execution engine follows the unsafe chain, whatever the labels do, and if not, why.
+func (d *Driver) UnsafeReady() (ready bool, why string) { return unsafeReady(d.controller.Snapshot()) }
+
+func unsafeReady(snap *engine.Snapshot) (ready bool, why string) {
+	if snap.Phase != engine.PhaseFollowing {
+		return false, "execution engine: " + snap.Phase.String()
+	}
+	return true, ""
 }
 
 func describe(r follow.Reason) string { return r.Code() + ": " + r.Text() }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -64,8 +65,9 @@ func (d *Driver) BlockRefWithStatus(ctx context.Context, number uint64) (eth.L2B
 type gauges struct {
 	metrics Metrics
 	own     *ownChain
-	// loaded is called when the heads were read.
-	loaded func()
+	// again is called when statuses may be judged otherwise than before: the heads were read, or the engine showed that one is
+	// of another branch.
+	again func()
 	// gone is called when L1 was found to be reorged away from under the labels.
 	gone  func()
 	shown engine.Snapshot
@@ -73,8 +75,8 @@ type gauges struct {
 
 // OnSnapshot records the heads that changed.
 func (g *gauges) OnSnapshot(snap *engine.Snapshot) {
-	if g.shown.Phase == engine.PhaseLoading {
-		g.loaded()
+	if g.shown.Phase == engine.PhaseLoading || !slices.Equal(g.shown.Aside, snap.Aside) {
+		g.again()
 	}
 	if g.shown.GoneSince.IsZero() && !snap.GoneSince.IsZero() {
 		g.gone()

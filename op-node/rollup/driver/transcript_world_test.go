@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -83,6 +85,11 @@ func newTale(t testing.TB) *story {
 		named: make(map[string]modelel.Block), mine: make(map[common.Hash]bool), told: make(map[string]string)}
 	s.l1.Set(func(l *testutil.L1State) { l.Delay = l1Delay })
 	s.source.delay, s.eventDelay = sourceDelay, eventDelay
+	text, err := os.ReadFile(filepath.Join("testdata", filepath.Base(t.Name())+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.l1Open = strings.Contains(string(text), "\nl1 fork")
 	s.log = log.NewLogger(&storyLog{story: s})
 	s.counts.onReorg, s.counts.onTask, s.counts.onHead = s.onReorg, s.onTask, s.onHead
 	s.counts.onL1 = s.onL1

@@ -40,6 +40,10 @@ type world struct {
 // l1FinalityLag is how many blocks L1 finality is behind, as a rule.
 const l1FinalityLag = 4
 
+// finalityAfterAGap is for how long the finalized head is behind after a while without statuses: until what L1 has got
+// meanwhile is final (spec V8).
+const finalityAfterAGap = l1FinalityLag * 12 * time.Second
+
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now(), finality: l1FinalityLag}
 	w.el = w.chain.NewEL()
@@ -185,6 +189,7 @@ func (*counts) RecordFollowSourceRequest(string)                       {}
 func (*counts) RecordPoll(string, time.Duration, bool)                 {}
 func (*counts) RecordSourceHeads(string, follow.Status)                {}
 func (*counts) RecordFollowed(string)                                  {}
+func (*counts) RecordL1Gap(uint64)                                     {}
 func (*counts) RecordFollowState(bool, uint64, time.Duration, int64)   {}
 func (*counts) RecordWaiters(int)                                      {}
 func (*counts) RecordWait(string)                                      {}

@@ -143,7 +143,7 @@ func BenchmarkFollowUnderFlood(b *testing.B) {
 		}
 		b.StartTimer()
 		start := o.clock.Now()
-		target, ok := o.judge(o.chain.Block(9).Ref, o.chain.Block(8).Ref, o.chain.Block(6).Ref).Accepted()
+		_, target, ok := o.judge(o.chain.Block(9).Ref, o.chain.Block(8).Ref, o.chain.Block(6).Ref)
 		if !ok {
 			b.Fatal("a good status was refused")
 		}
@@ -172,8 +172,8 @@ func BenchmarkValidate(b *testing.B) {
 		CurrentL1: o.chain.L1().Block(30).Ref,
 	}
 	prev := o.c.Snapshot().Applied()
-	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts)}
-	for _, id := range follow.L1Refs(status, prev) {
+	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts), L1Final: 30}
+	for _, id := range facts.L1Refs(status, prev) {
 		facts.L1[id] = follow.L1Canonical
 	}
 	b.ReportAllocs()

@@ -129,8 +129,11 @@ type state struct {
 	// goneSince is when an L1 block that the labels rest on was first found gone. gone is such a block once the labels went
 	// back to blocks that nobody is known to have derived of the L1 that is left, until a target is applied: what a status
 	// is compared with is then void (spec G3).
-	goneSince  time.Time
-	gone       eth.BlockID
+	goneSince time.Time
+	gone      eth.BlockID
+
+	// aside are heads that were shown not to contain the applied local-safe head.
+	aside      []eth.L2BlockRef
 	phase      Phase
 	phaseSince time.Time
 	// aim is the sync target of PhaseSyncing, aimSince when it became that, and aimOfSource that it is a source's head

@@ -167,7 +167,7 @@ func (c *Controller) runGap(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	branch, err := c.descends(ctx, ref.ParentHash, c.state.heads.LocalSafe.L2BlockRef)
+	branch, _, err := c.descends(ctx, ref.ParentHash, c.state.heads.LocalSafe.L2BlockRef)
 	if err != nil {
 		return temporary(err)
 	}

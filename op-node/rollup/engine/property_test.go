@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,6 +63,7 @@ func (s *simulation) OnSnapshot(snap *Snapshot) {
 		s.say("    unsafe=%s local-safe=%s safe=%s finalized=%s current-l1=%s%s", s.name(h.Unsafe), s.name(h.LocalSafe),
 			s.name(h.Safe), s.name(h.Finalized), s.name(snap.CurrentL1), s.remark(snap))
 	}
+	s.shownAside = s.shownAside || !slices.Equal(snap.Aside, before.Aside) && len(snap.Aside) > 0
 	s.checkOrder(snap)
 	s.checkFinality(snap)
 	s.checkCoherence(snap)
@@ -481,7 +483,7 @@ func (s *simulation) heal() {
 	s.faulty.Heal()
 	s.faults = 0
 	s.l1.head = max(s.l1.head, s.top/simL2PerL1+1, s.truth.tip/simL2PerL1) + 2
-	s.derived = s.l1.head
+	s.derived, s.l1Final = s.l1.head, s.l1.head
 	for s.truth.tip < simL2PerL1*s.derived-1 {
 		s.produce()
 	}
@@ -490,11 +492,11 @@ func (s *simulation) heal() {
 	s.see()
 }
 
-// converge checks that the heads become those of the honest source in two polls, or as many more as an initial sync or
+// converge checks that the heads become those of the honest source in three polls, or as many more as an initial sync or
 // a target that nobody has takes up.
 func (s *simulation) converge() {
 	s.heal()
-	polls := 2
+	polls := 3 // one of another branch has to be said twice, and finalizes nothing at once
 	if s.c.Snapshot().Phase != PhaseFollowing || s.lost {
 		polls += 5 // the delay of a cold start, a sync target that is given up, and the sync
 	}

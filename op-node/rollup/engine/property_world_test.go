@@ -75,8 +75,14 @@ type simulation struct {
 	client struct{ modelel.Engine }
 	engine *modelel.Recorder
 
-	cfg Config
-	c   *Controller
+	cfg  Config
+	c    *Controller
+	gate gate
+	// said is what the source said last and when. shownAside tells that the engine showed that it is of another branch since,
+	// so that it has to be judged again.
+	said       follow.Status
+	saidAt     time.Time
+	shownAside bool
 
 	// What the checks remember.
 	refs      map[common.Hash]eth.L2BlockRef
@@ -136,6 +142,7 @@ func (s *simulation) start() {
 		s.t.Fatal(err)
 	}
 	s.c, s.shown = c, Snapshot{}
+	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, final: func() uint64 { return s.l1Final }, start: s.view.head}
 }
 
 // connect gives the node a new client of its engine.
@@ -218,14 +225,11 @@ func (s *simulation) finality() uint64 { return simL2PerL1*max(s.l1Final, 1) - 1
 // poll takes a status through the gate as the driver does.
 func (s *simulation) poll(status follow.Status, l1Answers bool) {
 	snap := s.c.Snapshot()
-	chain := follow.Chain{
-		Genesis: s.cfg.Rollup.Genesis.L2, GenesisTime: s.cfg.Rollup.Genesis.L2Time, BlockTime: s.cfg.Rollup.BlockTime,
-	}
 	verdict := func(reason fmt.Stringer) {
 		s.say("source local-safe=%s safe=%s finalized=%s current-l1=%s → %s", s.name(status.LocalSafe), s.name(status.Safe),
 			s.name(status.Finalized), s.name(status.CurrentL1), reason)
 	}
-	switch reason := follow.Screen(status, chain); {
+	switch reason := follow.Screen(status, s.gate.chain()); {
 	case reason != follow.None:
 		verdict(reason)
 		return
@@ -233,16 +237,16 @@ func (s *simulation) poll(status follow.Status, l1Answers bool) {
 		verdict(snap.Phase)
 		return
 	}
-	prev := snap.Applied()
-	facts := follow.L1Facts{}
-	for _, id := range follow.L1Refs(status, prev) {
+	s.gate.l1 = func(id eth.BlockID) follow.L1Answer {
 		if l1Answers {
-			facts[id] = s.view.Canonical(id)
+			return s.view.Canonical(id)
 		}
+		return follow.L1Unavailable
 	}
-	judged := follow.Validate(status, follow.Facts{Chain: chain, L1: facts}, prev)
+	s.said, s.saidAt = status, s.clock.Now()
+	judged, target, ok := s.gate.judge(status, snap, s.saidAt)
 	verdict(judged.Reason())
-	if target, ok := judged.Accepted(); ok {
+	if ok {
 		s.handed[target.Applied()] = true
 		s.top = max(s.top, target.Labels().LocalSafe.Number)
 		s.allow(40 + int(s.top)) // a walk down a branch may be part of it
@@ -278,6 +282,11 @@ func (s *simulation) drain() {
 		s.spend(len(calls))
 		if err != nil {
 			s.fail("the controller gave up: %v", err)
+		}
+		if !worked && s.shownAside {
+			s.shownAside = false
+			s.gate.judge(s.said, s.c.Snapshot(), s.saidAt) // as the driver does, which takes it for the first answer of two
+			continue
 		}
 		if !worked {
 			return

@@ -163,7 +163,7 @@ func (s *Sequencer) settle(o obstacle, heads follow.Heads) buildChange {
 		return buildStopped
 	case before != obstacleNone && o == obstacleNone:
 		s.log.Info("Building goes on", "unsafe", heads.Unsafe)
-		if s.owing || s.refused == heads.Unsafe.L2BlockRef {
+		if s.owing || s.refused != (eth.L2BlockRef{}) {
 			s.owing = false
 			return buildResumed
 		}
@@ -205,7 +205,7 @@ const (
 	buildSame buildChange = iota
 	// buildStopped: the block in the making is to be cancelled.
 	buildStopped
-	// buildResumed: the sequencer was refused a block on this head, and has to hear that it may go on.
+	// buildResumed: the sequencer was refused a block, on this head or on one below it, and has to hear that it may go on.
 	buildResumed
 )
 

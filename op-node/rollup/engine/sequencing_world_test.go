@@ -162,16 +162,9 @@ func (b *bench) source(localSafe modelel.Block) {
 // sourceOn hands in a target of a source that reads a branch of L1.
 func (b *bench) sourceOn(l1 *modelel.L1Branch, localSafe modelel.Block) {
 	b.t.Helper()
-	genesis := b.chain.Genesis()
 	status := follow.Status{Safe: localSafe.Ref, LocalSafe: localSafe.Ref, Finalized: b.chain.Block(1).Ref, CurrentL1: l1.Block(20).Ref}
-	cfg := b.chain.RollupConfig()
-	chain := follow.Chain{Genesis: cfg.Genesis.L2, GenesisTime: genesis.Ref.Time, BlockTime: cfg.BlockTime}
-	prev := b.c.Snapshot().Applied()
-	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts)}
-	for _, id := range follow.L1Refs(status, prev) {
-		facts.L1[id] = b.Canonical(id)
-	}
-	target, ok := follow.Validate(status, facts, prev).Accepted()
+	g := gate{cfg: b.chain.RollupConfig(), el: b.el, l1: b.Canonical, final: func() uint64 { return 20 }}
+	_, target, ok := g.judge(status, b.c.Snapshot(), time.Now())
 	require.True(b.t, ok)
 	b.c.Follow(target)
 	synctest.Wait()

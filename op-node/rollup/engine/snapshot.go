@@ -39,6 +39,8 @@ type Snapshot struct {
 	applied follow.Applied
 	// CurrentL1 is the current L1 block that belongs to the labels; unknown until a target was applied.
 	CurrentL1 eth.L1BlockRef
+	// Aside are heads that were shown not to contain the applied local-safe head (spec R11). It must not be changed.
+	Aside []eth.L2BlockRef
 	// Phase tells whether the engine follows already.
 	Phase Phase
 	// PhaseSince is when the phase began.

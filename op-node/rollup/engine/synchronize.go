@@ -50,7 +50,7 @@ func (c *Controller) publish() {
 	s := &c.state
 	snap := &Snapshot{
 		Heads: s.heads, CurrentL1: s.currentL1, Phase: s.phase, PhaseSince: s.phaseSince,
-		applied: s.applied(), Pairs: s.pairs, GoneSince: s.goneSince, Outcome: s.outcome, AppliedAt: s.appliedAt,
+		applied: s.applied(), Pairs: s.pairs, GoneSince: s.goneSince, Aside: s.aside, Outcome: s.outcome, AppliedAt: s.appliedAt,
 	}
 	if s.phase == PhaseSyncing {
 		snap.Heads.Unsafe = follow.Unsafe{L2BlockRef: s.aim}

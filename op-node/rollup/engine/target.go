@@ -117,7 +117,7 @@ func (c *Controller) attempt(ctx context.Context, target follow.Target, replan b
 	proven := plan.Case == follow.CaseConsolidate
 	if proven && c.state.final.Number > c.state.heads.Finalized.Number {
 		// The engine lost what was final, and has a chain again.
-		switch kept, err := c.onOwnChain(ctx, c.state.final.L2BlockRef); {
+		switch kept, _, err := c.onLocalChain(ctx, c.state.final.L2BlockRef); {
 		case err != nil:
 			return c.unanswered(err)
 		case kept == follow.AncestryBroken:
@@ -169,6 +169,10 @@ func (c *Controller) keep(target follow.Target) {
 	c.state.currentL1, c.state.revoked = applied.CurrentL1, applied.Revoked
 	c.state.pairs = c.state.pairs.Add(target)
 	c.state.gone, c.state.goneSince = eth.BlockID{}, time.Time{}
+
+	if _, continues := target.Contains(); !continues {
+		c.state.aside = nil
+	}
 }
 
 // dropStale forgets a target that was judged before another one was applied and would take that back. The next poll
@@ -471,7 +475,7 @@ func (c *Controller) localFacts(ctx context.Context, target follow.Target) (foll
 			return local, err
 		}
 	}
-	if _, found := local.LocalSafe.Block(); need.Ancestry && (found || !need.Chain) {
+	if _, found := local.LocalSafe.Block(); need.Ancestry && (found || !need.Chain) && !c.impliesFinalized(target) {
 		local.OverFinalized, err = c.overFinalized(ctx, next)
 	}
 	return local, err

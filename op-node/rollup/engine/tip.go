@@ -196,7 +196,7 @@ func (c *Controller) makeDo(ctx context.Context, theirs standing) error {
 	}
 	lostLabels := heads.Labels != before.Labels
 	if lostLabels {
-		c.state.currentL1, c.state.gone = eth.L1BlockRef{}, eth.BlockID{} // they belong to labels that are gone
+		c.state.currentL1, c.state.gone, c.state.aside = eth.L1BlockRef{}, eth.BlockID{}, nil // they belong to labels that are gone
 		c.state.below = before.LocalSafe.L2BlockRef
 	}
 	if heads.Unsafe != before.Unsafe {

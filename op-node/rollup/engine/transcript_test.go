@@ -20,8 +20,9 @@ import (
 //
 //	start [el-sync] [snap] [el=60 safe=40 finalized=30]
 //	    a follower starts, on an engine that is empty or has blocks; snap: the engine has to snap sync first
-//	l1 head=L5 | fork b at=L3 head=L6b | down | up
+//	l1 head=L5 | fork b at=L3 head=L6b | down | up | final=L3   what is final is the head, until it is said
 //	l2 fork b at=14 [l1=b]            another version of L2, its origins from another version of L1 if given
+//	engine-has 15b..24b               the engine has blocks off its chain
 //	gossip 1..5 9                     unsafe payloads arrive
 //	source local-safe=80 safe=60 finalized=40 current-l1=L10
 //	    the source is polled; what is left out is as before. 80#79 is the number of one block with the hash of another,
@@ -64,6 +65,12 @@ func (s *story) Perform(d testutil.Command) error {
 			return err
 		}
 		s.poll()
+	case "engine-has":
+		blocks, err := s.blocks(first)
+		if err != nil {
+			return err
+		}
+		return s.el.Give(blocks...)
 	case "flood":
 		return s.flood(first, d)
 	case "poll":
@@ -117,6 +124,13 @@ func (s *story) l1Command(first string, d testutil.Command) error {
 			return err
 		}
 		base.Fork(d.Word(1), last.Ref.Number)
+	}
+	if name, ok := d.Value("final"); ok {
+		final, err := s.chain.FindL1(name)
+		if err != nil {
+			return err
+		}
+		s.l1.final = &final.Ref.Number
 	}
 	if name, ok := d.Value("head"); ok {
 		head, err := s.chain.FindL1(name)

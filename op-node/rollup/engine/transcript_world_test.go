@@ -35,6 +35,9 @@ type story struct {
 	controller *Controller
 	logs       *storyLog
 
+	gate     gate
+	handed   follow.Target
+	polledAt time.Time
 	// status is what the source says, reason the newest verdict on it.
 	status follow.Status
 	judged bool
@@ -67,6 +70,16 @@ type storyL1 struct {
 	branch *modelel.L1Branch
 	head   uint64
 	down   bool
+	// final is the finalized block, if it is not the head.
+	final *uint64
+}
+
+// finalized is the number of the finalized block.
+func (l *storyL1) finalized() uint64 {
+	if l.final != nil {
+		return *l.final
+	}
+	return l.head
 }
 
 // Canonical answers as the view of L1 does.
@@ -113,7 +126,8 @@ func (s *story) boot() {
 	if err != nil {
 		s.t.Fatalf("boot: %v", err)
 	}
-	s.controller, s.seen = c, c.Snapshot()
+	s.controller, s.seen, s.handed = c, c.Snapshot(), follow.Target{}
+	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, l1: s.l1.Canonical, final: s.l1.finalized, start: s.l1.head}
 	s.judged, s.reason = false, follow.None
 }
 
@@ -171,16 +185,17 @@ func (s *story) poll() {
 		s.note("not polled: the engine may yet get a payload to sync to")
 		return
 	}
-	s.judge()
+	s.polledAt = time.Now()
+	s.judge(false)
 	s.run()
 }
 
-// judge does with the source's status what the driver does.
-func (s *story) judge() {
-	rollup := s.cfg.Rollup
-	chain := follow.Chain{Genesis: rollup.Genesis.L2, GenesisTime: rollup.Genesis.L2Time, BlockTime: rollup.BlockTime}
-	if reason := follow.Screen(s.status, chain); reason != follow.None {
-		s.verdict(reason, ", L1 not asked")
+// judge does with the source's status what the driver does; again tells that it was judged before.
+func (s *story) judge(again bool) {
+	if reason := follow.Screen(s.status, s.gate.chain()); reason != follow.None {
+		if !again {
+			s.verdict(reason, ", L1 not asked")
+		}
 		return
 	}
 	snap := s.controller.Snapshot()
@@ -188,23 +203,20 @@ func (s *story) judge() {
 		s.verdict(follow.EngineUnavailable, "")
 		return
 	}
-	prev := snap.Applied()
-	facts := follow.Facts{Chain: chain, L1: make(follow.L1Facts)}
-	for _, id := range follow.L1Refs(s.status, prev) {
-		facts.L1[id] = s.l1.Canonical(id)
+	verdict, target, ok := s.gate.judge(s.status, snap, s.polledAt)
+	if !again || verdict.Reason() != s.reason {
+		s.verdict(verdict.Reason(), "")
 	}
-	verdict := follow.Validate(s.status, facts, prev)
-	s.verdict(verdict.Reason(), "")
-	if target, ok := verdict.Accepted(); ok {
+	if ok && !(again && target.Same(s.handed)) {
+		s.handed = target
 		s.controller.Follow(target)
 	}
 }
 
-// judgeWaiting looks again at a status that could not be judged well, as the driver does when L1 moves.
+// judgeWaiting looks again at a status, as the driver does when L1 moves or the engine shows more of its branch.
 func (s *story) judgeWaiting() {
-	switch s.reason {
-	case follow.L1TooLow, follow.L1Contradicts, follow.L1CallFailed, follow.EngineUnavailable:
-		s.judge()
+	if s.judged && !s.polledAt.IsZero() {
+		s.judge(true)
 	}
 }
 
@@ -224,7 +236,7 @@ func (s *story) moveL1() {
 // OnSnapshot checks each snapshot that is published.
 func (s *story) OnSnapshot(now *Snapshot) {
 	before := s.seen
-	if before.Phase == PhaseLoading && now.Phase != PhaseLoading {
+	if before.Phase == PhaseLoading && now.Phase != PhaseLoading || !slices.Equal(before.Aside, now.Aside) {
 		s.again = true
 	}
 	s.seen = now

@@ -28,6 +28,8 @@ var sameAsUpstream = map[string]string{
 	"payload of another branch, waiting": "gossip 11b\ntick",
 	"engine restarts":                    "follow 10 9 8\nrestart\ngossip 11",
 	"engine loses unsafe blocks":         "follow 8 8 6\nlose 9\ngossip 11\nfollow 9 9 6",
+	"a source that is behind":            "follow 8 8 2\nfollow 6 6 2",
+	"cross-safe goes back":               "follow 8 8 2\nfollow 8 6 2",
 	"cross-safe is paused, then resumed": "gossip 11 12\nfollow 7 5 2\nfollow 9 5 2\nfollow 12 12 5",
 }
 
@@ -53,10 +55,6 @@ var differences = map[string]struct {
 		"Upstream re-finalizes across its own finalized block. Spec I3: a human has to decide."},
 	"a branch below finality, finalized agrees": {"follow 9f 8f 2", false, "latest=9f safe=2 finalized=2", "latest=10 safe=5 finalized=2",
 		"Upstream leaves its finalized block with its head and stays there, though the engine refuses the labels. Ours goes back."},
-	"local-safe is revoked": {"follow 8 8 2\nfollow 6 6 2", false, "latest=10 safe=8 finalized=2", "latest=10 safe=6 finalized=2",
-		"Upstream's labels only go up on an unchanged chain; it shows as safe what L1 does not back any more (spec G2)."},
-	"cross-safe is revoked": {"follow 8 8 2\nfollow 8 6 2", false, "latest=10 safe=8 finalized=2", "latest=10 safe=6 finalized=2",
-		"As for local-safe."},
 	"gossip of the new branch while the engine fetches it": {"follow 9b 8b 6\ngossip 10b 11b", false, "latest=9b safe=8b finalized=6", "latest=11b safe=8b finalized=6",
 		"Upstream's reset drops the payloads as old numbers; ours keeps them until the branch is adopted (spec T17b)."},
 	"engine loses safe blocks": {"follow 8 8 6\nlose 7\ngossip 11\ngossip 12", false, "latest=11 safe=6 finalized=6", "latest=12 safe=8 finalized=6",

@@ -123,8 +123,11 @@ func play(c contender, script string) string {
 // ours is our controller.
 type ours struct {
 	*testbed
-	c  *Controller
-	l1 uint64
+	c    *Controller
+	l1   uint64
+	gate gate
+	// said is when the source answered last.
+	said time.Time
 }
 
 func newOurs() *ours {
@@ -138,6 +141,8 @@ func newOurs() *ours {
 		panic(err)
 	}
 	o := &ours{testbed: b, c: c, l1: 20}
+	o.gate = gate{cfg: cfg.Rollup, el: b.el, final: func() uint64 { return o.l1 },
+		l1: func(eth.BlockID) follow.L1Answer { return follow.L1Canonical }}
 	o.drain()
 	return o
 }
@@ -149,24 +154,24 @@ func (nullObserver) OnSnapshot(*Snapshot) {}
 func (o *ours) bed() *testbed { return o.testbed }
 
 func (o *ours) follow(localSafe, safe, finalized eth.L2BlockRef) {
-	if target, ok := o.judge(localSafe, safe, finalized).Accepted(); ok {
-		o.c.Follow(target)
+	for range 3 { // what takes blocks back has to be said twice
+		verdict, target, ok := o.judge(localSafe, safe, finalized)
+		if ok {
+			o.c.Follow(target)
+		}
+		o.drain()
+		if verdict.Reason() == follow.None && len(o.c.Snapshot().Aside) == 0 {
+			return
+		}
+		o.said = o.said.Add(2 * time.Second)
 	}
-	o.drain()
 }
 
 // judge takes a status through the gate. The source reads on in L1, so that nothing looks like a replay.
-func (o *ours) judge(localSafe, safe, finalized eth.L2BlockRef) follow.Verdict {
+func (o *ours) judge(localSafe, safe, finalized eth.L2BlockRef) (follow.Verdict, follow.Target, bool) {
 	o.l1++
-	cfg := o.chain.RollupConfig()
-	chain := follow.Chain{Genesis: cfg.Genesis.L2, GenesisTime: cfg.Genesis.L2Time, BlockTime: cfg.BlockTime}
 	status := follow.Status{LocalSafe: localSafe, Safe: safe, Finalized: finalized, CurrentL1: o.chain.L1().Block(o.l1).Ref}
-	prev := o.c.Snapshot().Applied()
-	facts := make(follow.L1Facts)
-	for _, id := range follow.L1Refs(status, prev) {
-		facts[id] = follow.L1Canonical
-	}
-	return follow.Validate(status, follow.Facts{Chain: chain, L1: facts}, prev)
+	return o.gate.judge(status, o.c.Snapshot(), o.said)
 }
 
 func (o *ours) gossip(b modelel.Block) {

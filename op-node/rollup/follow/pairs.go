@@ -88,5 +88,15 @@ func (p Pairs) derivedBy(l1 uint64) (Pair, bool) {
 	return Pair{}, false
 }
 
+// covering is the oldest pair whose local-safe head is not below a height.
+func (p Pairs) covering(number uint64) (Pair, bool) {
+	for _, pair := range p.list {
+		if pair.LocalSafe.Number >= number {
+			return pair, true
+		}
+	}
+	return Pair{}, false
+}
+
 // fromBefore tells that a block may have been derived before there was a pair.
 func (p Pairs) fromBefore(ref eth.L2BlockRef) bool { return !p.begun || ref.Number <= p.before }

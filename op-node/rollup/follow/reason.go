@@ -18,6 +18,8 @@ const (
 	L1CallFailed
 	L1TooLow
 	Regressed
+	StatusBehind
+	Unconfirmed
 	FinalizedConflict
 	Incoherent
 	NoQuorum
@@ -27,6 +29,7 @@ const (
 	EngineInvalid
 	EngineInconsistent
 	ReorgUnresolved
+	SourceBehind
 	numReasons
 )
 
@@ -77,8 +80,14 @@ var reasonTable = [numReasons]reasonInfo{
 		"The status refers to an L1 block above the own L1 head.",
 		"Passes with the next L1 head. If it stays, the own L1 endpoint lags."},
 	Regressed: {ClassRejected, "regressed",
-		"The status is older than what is applied: a head moved back although its L1 history is unchanged and not longer.",
-		"A stale cache, a lagging replica or a source that starts over. It is accepted again once it has caught up."},
+		"The status contradicts what is applied, and its L1 history is not longer: it names another block at the applied local-safe head or below it, or is from before that was revoked.",
+		"A stale cache, a lagging replica, or a source on a branch of its own. It is accepted again once it agrees; if it was rewound and goes on saying so, it is followed after a while unless another source disagrees."},
+	StatusBehind: {ClassDeferred, "behind",
+		"The status is of the applied chain, and lower than what is applied. The labels hold until the source has caught up.",
+		"Normal for a source that lags, derives again or has just taken over. If it stays, the source does not progress: look at its logs."},
+	Unconfirmed: {ClassDeferred, "unconfirmed",
+		"The status replaces blocks that are applied, with a longer L1 history. It is applied when the source says so twice in a row, or when as many sources as the quorum takes say so.",
+		"Passes within seconds if blocks were really replaced. If it comes and goes, replicas that disagree answer in turn: ask each node directly."},
 	FinalizedConflict: {ClassRejected, "finalized_conflict",
 		"The source's chain does not contain the block that this node holds as finalized.",
 		"Two nodes disagree about finality. The labels are frozen and nothing is reset: find out which of the two is wrong before you wipe either."},
@@ -103,6 +112,9 @@ var reasonTable = [numReasons]reasonInfo{
 	ReorgUnresolved: {ClassDeferred, "reorg_unresolved",
 		"The source's chain replaces the own unsafe blocks, the own execution engine does not get it, and this sequencer went on building on the old head.",
 		"Find out whether the source is right: its blocks are nowhere to be fetched. If it is, connect the execution engine to a peer that has them; if not, unset the source. Until then the own blocks are at risk of being replaced."},
+	SourceBehind: {ClassDeferred, "source_behind",
+		"The current L1 block of what is applied is further behind the own L1 head than --l2.follow.max-lag allows.",
+		"The sources answer and do not progress, or only with what is not accepted: look at their logs and verdicts, and at their own L1."},
 	EngineInconsistent: {ClassRejected, "engine_inconsistent",
 		"The own execution engine refuses the labels as inconsistent, also after they were read again from it.",
 		"Restart the execution engine; if it stays, its database does not fit the chain."},

@@ -1,6 +1,8 @@
 package follow
 
 import (
+	"slices"
+
 	"github.com/ethereum-optimism/optimism/op-service/eth"
 )
 
@@ -9,6 +11,16 @@ type Facts struct {
 	Chain Chain
 	// L1 holds the answers for the ids that L1Refs names, all of one view.
 	L1 L1Facts
+	// L1Final is the number of the L1 block that L1 itself has finalized, zero if that is not known.
+	L1Final uint64
+	// L1Start is the number of the own L1 head when the node started.
+	L1Start uint64
+	// Local is what is known of the local chain.
+	Local LocalChain
+	// Aside are heads that were shown not to contain the applied local-safe head.
+	Aside []eth.L2BlockRef
+	// Pairs are those that were applied.
+	Pairs Pairs
 }
 
 // Screen applies the rules that need no L1 look-up: V1 (complete), V2 (order) and V3 (this chain). A status that does
@@ -30,31 +42,31 @@ func Screen(status Status, chain Chain) Reason {
 }
 
 // L1Refs lists the L1 blocks whose canonicity Validate will ask for, without repetition. The order is that of the
-// status, so that it is the same for the same arguments.
-func L1Refs(status Status, prev Applied) []eth.BlockID {
+// status, so that it is the same for the same arguments. It looks at all facts but L1.
+func (f Facts) L1Refs(status Status, prev Applied) []eth.BlockID {
 	s := status.normalized()
-	refs := make([]eth.BlockID, 0, 5)
+	refs := make([]eth.BlockID, 0, 6)
 	add := func(id eth.BlockID) {
-		if !known(id.Hash) {
-			return
+		if known(id.Hash) && !slices.Contains(refs, id) {
+			refs = append(refs, id)
 		}
-		for _, have := range refs {
-			if have == id {
-				return
-			}
-		}
-		refs = append(refs, id)
 	}
 	for _, ref := range s.heads() {
 		add(ref.L1Origin)
 	}
 	add(s.CurrentL1.ID())
-	add(history(prev))
+	add(prev.CurrentL1.ID())
+	add(prev.LocalSafe.L1Origin)
+	if namesMoreFinality(s, prev) {
+		if pair, ok := f.Pairs.derivedBy(f.L1Final); ok {
+			add(pair.CurrentL1.ID())
+		}
+	}
 	return refs
 }
 
-// Validate judges a status by V1–V6. It is total: it needs no earlier Screen, though a caller should screen first to
-// save the L1 look-up. prev is what the node has applied last.
+// Validate judges a status by V1–V6, V8 and the relation. It is total: it needs no earlier Screen, though a caller should
+// screen first to save the L1 look-up. prev is what the node has applied last.
 func Validate(status Status, facts Facts, prev Applied) Verdict {
 	if r := Screen(status, facts.Chain); r != None {
 		return refuse(r)
@@ -63,23 +75,28 @@ func Validate(status Status, facts Facts, prev Applied) Verdict {
 	if r := canonical(s, facts.L1); r != None {
 		return refuse(r)
 	}
-	if sameHeightOtherHash(s.Finalized, prev.Finalized.L2BlockRef) {
+	if crossesFinality(s, facts.Local, prev.Finalized.L2BlockRef) {
 		return refuse(FinalizedConflict)
 	}
-	currentL1, r := progress(s, facts.L1, prev)
-	if r != None {
-		return refuse(r)
+	relation, incoherent := relate(s, facts, prev)
+	if incoherent {
+		return refuse(Incoherent)
 	}
-	finalized, r := finality(s, prev.Finalized)
-	if r != None {
-		return refuse(r)
+	return judgement{s: s, facts: facts, prev: prev, relation: relation}.verdict()
+}
+
+// crossesFinality is V6, but for the part that needs the target's chain, which Plan looks at: a head is not the own
+// finalized block at its height, or another one than the local chain has below it.
+func crossesFinality(s Status, local LocalChain, own eth.L2BlockRef) bool {
+	if !known(own.Hash) {
+		return false
 	}
-	return accept(Target{
-		labels:    Labels{LocalSafe: LocalSafe{s.LocalSafe}, Safe: Safe{s.Safe}, Finalized: finalized},
-		currentL1: currentL1,
-		revoked:   prev.Revoked,
-		basis:     prev,
-	})
+	for _, ref := range s.heads() {
+		if sameHeightOtherHash(ref, own) || ref.Number < own.Number && local.lacks(ref) {
+			return true
+		}
+	}
+	return false
 }
 
 // heads lists the known heads of a normalized status, from the lowest label up.
@@ -140,77 +157,34 @@ func canonical(s Status, l1 L1Facts) Reason {
 	return worst
 }
 
-// history is the L1 block that stands for the L1 history behind what was applied: the current L1 of that status or,
-// for labels read from the execution engine at start, the L1 origin of the own local-safe head, which is the youngest
-// L1 block known to be part of it.
-func history(prev Applied) eth.BlockID {
-	if known(prev.CurrentL1.Hash) {
-		return prev.CurrentL1.ID()
-	}
-	return prev.LocalSafe.L1Origin
+// namesMoreFinality tells that a status finalizes more than is final here.
+func namesMoreFinality(s Status, prev Applied) bool {
+	return known(s.Finalized.Hash) && (!known(prev.Finalized.Hash) || s.Finalized.Number > prev.Finalized.Number)
 }
 
-// progress is V5: it rejects a replay of the past and returns the current L1 to publish. With P the previous current L1
-// and N the new one, heads may go back only if P was reorged out, or if N is above P: the source has read more of L1
-// and revoked something. It expects that N is canonical.
-func progress(s Status, l1 L1Facts, prev Applied) (eth.L1BlockRef, Reason) {
-	p, n := prev.CurrentL1, s.CurrentL1
-	wentBack := below(s.LocalSafe, prev.LocalSafe.L2BlockRef) || below(s.Safe, prev.Safe.L2BlockRef)
-	if known(p.Hash) && (n.Number > p.Number || n.ID() == p.ID()) {
-		if wentBack && n.Number == p.Number {
-			return eth.L1BlockRef{}, Regressed
-		}
-		return n, None
+// final is as much of a finalized head as is final by the own L1 finality (spec V8): the head itself, or the local-safe head
+// that was derived up to the finalized L1 block; unknown if it is neither known. next is the pair that the target will be.
+// Without the whole head, wants is the number of an L1 block that would have to be final for that, or the best guess at one.
+func (f Facts) final(ref eth.L2BlockRef, next Pair) (final eth.L2BlockRef, wants uint64) {
+	before := f.Pairs.fromBefore(ref)
+	if ref.ID() == f.Chain.Genesis || next.derivedAt() <= f.L1Final || before && ref.L1Origin.Number <= f.L1Final {
+		return ref, 0
 	}
-	if !known(p.Hash) && !wentBack {
-		return n, None
+	pair, found := f.Pairs.derivedBy(f.L1Final)
+	if found = found && f.L1[pair.CurrentL1.ID()] == L1Canonical; found && ref.Number <= pair.LocalSafe.Number {
+		return ref, 0
 	}
-	reorged, r := reorgedOut(history(prev), n, l1)
-	switch {
-	case !wentBack && reorged:
-		return n, None
-	case !wentBack:
-		// The source restarted and reads L1 again. Its heads are good, its current L1 would take ours back. Whether P
-		// is still canonical may be unknown here; then it is asked again with the next status.
-		return p, None
-	case r != None:
-		return eth.L1BlockRef{}, r
-	case reorged:
-		return n, None
+	if found {
+		final = pair.LocalSafe.L2BlockRef
+	}
+	switch pair, found := f.Pairs.covering(ref.Number); {
+	case before:
+		return final, ref.L1Origin.Number
+	case found:
+		return final, pair.derivedAt()
 	default:
-		return eth.L1BlockRef{}, Regressed
+		return final, next.derivedAt()
 	}
-}
-
-// reorgedOut tells whether the L1 block id is no longer canonical, given that n is. The answer is unsure exactly when
-// the reason is not None.
-func reorgedOut(id eth.BlockID, n eth.L1BlockRef, l1 L1Facts) (bool, Reason) {
-	if id.Number == n.Number {
-		return id.Hash != n.Hash, None
-	}
-	switch l1[id] {
-	case L1Canonical:
-		return false, None
-	case L1Mismatch:
-		return true, None
-	case L1Behind:
-		return false, L1TooLow
-	default:
-		return false, L1CallFailed
-	}
-}
-
-// finality is V6, but for the part that needs the target's chain, which Plan looks at. The finalized head never goes
-// back, and it is never above the safe head.
-func finality(s Status, own Finalized) (Finalized, Reason) {
-	finalized := own
-	if known(s.Finalized.Hash) && (!known(own.Hash) || s.Finalized.Number > own.Number) {
-		finalized = Finalized{s.Finalized}
-	}
-	if below(s.Safe, finalized.L2BlockRef) {
-		return own, FinalizedConflict
-	}
-	return finalized, None
 }
 
 func sameHeightOtherHash(a, b eth.L2BlockRef) bool {

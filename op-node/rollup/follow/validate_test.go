@@ -81,72 +81,12 @@ func TestCanonicalL1(t *testing.T) {
 	})
 	t.Run("the L1 origin of an unknown finalized head is not asked for", func(t *testing.T) {
 		s := edit(s, func(s *Status) { s.Finalized = eth.L2BlockRef{L1Origin: l1('x', 3).ID()} })
-		require.NotContains(t, L1Refs(s, Applied{}), l1('x', 3).ID())
+		require.NotContains(t, Facts{}.L1Refs(s, Applied{}), l1('x', 3).ID())
 		require.Equal(t, None, validate(s, l1World{head: 20}, Applied{}).Reason())
 	})
 }
 
-// TestReplay is spec T24, and V5 beyond it. prev is local-safe 80, safe 60, finalized 20 at current L1 10 unless it says
-// otherwise.
-func TestReplay(t *testing.T) {
-	prev := applied(80, 60, 20, 10)
-	reorged := map[eth.BlockID]L1Answer{l1('L', 10).ID(): L1Mismatch}
-	unsure := map[eth.BlockID]L1Answer{l1('L', 10).ID(): L1Unavailable}
-	gone := map[eth.BlockID]L1Answer{l1('L', 8).ID(): L1Mismatch} // L1 origin of l2(80)
-	behind := map[eth.BlockID]L1Answer{l1('L', 10).ID(): L1Behind}
-	restarted := Applied{Labels: labels(80, 80, 20)}
-	for name, c := range map[string]struct {
-		status   Status
-		prev     Applied
-		override map[eth.BlockID]L1Answer
-		want     Reason
-		current  uint64 // of an accepted status
-	}{
-		"a: current L1 empty":                          {edit(status(30, 30, 20, 5), func(s *Status) { s.CurrentL1 = eth.L1BlockRef{} }), prev, nil, Incomplete, 0},
-		"b: lower with a lower current L1":             {status(30, 30, 20, 5), prev, nil, Regressed, 0},
-		"c: lower with the same current L1":            {status(30, 30, 20, 10), prev, nil, Regressed, 0},
-		"d: the same again":                            {status(80, 60, 20, 10), prev, nil, None, 10},
-		"e: lower with a higher current L1":            {status(30, 30, 20, 11), prev, nil, None, 11},
-		"f: lower after an L1 reorg":                   {status(30, 30, 20, 5), prev, reorged, None, 5},
-		"lower, and L1 does not say":                   {status(30, 30, 20, 5), prev, unsure, L1CallFailed, 0},
-		"lower, and our L1 view is behind":             {status(30, 30, 20, 5), prev, behind, L1TooLow, 0},
-		"higher":                                       {status(90, 70, 30, 11), prev, nil, None, 11},
-		"heads stay, current L1 advances":              {status(80, 60, 20, 11), prev, nil, None, 11},
-		"a source that restarted keeps our current L1": {status(80, 60, 20, 5), prev, nil, None, 10},
-		"and also with higher heads":                   {status(90, 70, 20, 5), prev, nil, None, 10},
-		"and also while L1 does not say":               {status(90, 70, 20, 5), prev, unsure, None, 10},
-		"unless our current L1 was reorged out":        {status(80, 60, 20, 5), prev, reorged, None, 5},
-		"same height, another hash counts as lower":    {edit(status(80, 60, 20, 10), func(s *Status) { s.LocalSafe = l2on('x', 80) }), prev, nil, Regressed, 0},
-		"but may come with more L1":                    {edit(status(80, 60, 20, 11), func(s *Status) { s.LocalSafe = l2on('x', 80) }), prev, nil, None, 11},
-		"safe alone lower":                             {status(80, 50, 20, 10), prev, nil, Regressed, 0},
-		"safe alone another block":                     {edit(status(80, 60, 20, 10), func(s *Status) { s.Safe = l2on('x', 60) }), prev, nil, Regressed, 0},
-		"safe alone lower with more L1":                {status(80, 50, 20, 11), prev, nil, None, 11},
-		"safe lower, local-safe higher":                {status(90, 50, 20, 10), prev, nil, Regressed, 0},
-		"after restart: higher":                        {status(90, 85, 20, 3), restarted, nil, None, 3},
-		"after restart: equal":                         {status(80, 80, 20, 3), restarted, nil, None, 3},
-		"after restart: lower":                         {status(30, 30, 20, 11), restarted, nil, Regressed, 0},
-		"after restart: lower, own origin reorged out": {status(30, 30, 20, 11), restarted, gone, None, 11},
-		"first status of an empty node":                {status(30, 30, 20, 11), Applied{}, nil, None, 11},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := validate(c.status, l1World{head: 20, override: c.override}, c.prev)
-			require.Equal(t, c.want, v.Reason())
-			if target, ok := v.Accepted(); ok {
-				require.Equal(t, l1('L', c.current), target.CurrentL1())
-				require.Equal(t, target.Labels(), target.Applied().Labels)
-			}
-		})
-	}
-	t.Run("current L1 of the same number on another L1 fork", func(t *testing.T) {
-		// L1 now has fork M from block 10 on: N = M10, P = L10.
-		s := edit(status(30, 30, 20, 10), func(s *Status) { s.CurrentL1 = l1('M', 10) })
-		w := l1World{head: 20, override: map[eth.BlockID]L1Answer{l1('M', 10).ID(): L1Canonical, l1('L', 10).ID(): L1Unavailable}}
-		target, ok := validate(s, w, prev).Accepted()
-		require.True(t, ok)
-		require.Equal(t, l1('M', 10), target.CurrentL1())
-	})
-}
-
+// spec V6. The local chain is known.
 func TestFinality(t *testing.T) {
 	prev := applied(80, 60, 40, 10)
 	for name, c := range map[string]struct {
@@ -155,21 +95,23 @@ func TestFinality(t *testing.T) {
 		want   Reason
 		final  eth.L2BlockRef
 	}{
-		"higher":                      {status(90, 70, 50, 11), prev, None, l2(50)},
-		"equal":                       {status(90, 70, 40, 11), prev, None, l2(40)},
-		"lower keeps ours":            {status(90, 70, 30, 11), prev, None, l2(40)},
-		"unknown keeps ours":          {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = eth.L2BlockRef{} }), prev, None, l2(40)},
-		"never known":                 {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = eth.L2BlockRef{} }), Applied{}, None, eth.L2BlockRef{}},
-		"first":                       {status(90, 70, 40, 11), Applied{}, None, l2(40)},
-		"same number, other hash":     {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
-		"conflict, also in a replay":  {edit(status(50, 50, 40, 10), func(s *Status) { s.Finalized = l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
-		"safe revoked below ours":     {status(39, 39, 30, 11), prev, FinalizedConflict, eth.L2BlockRef{}},
-		"safe revoked to ours":        {status(40, 40, 30, 11), prev, None, l2(40)},
-		"safe at ours, another block": {edit(status(40, 40, 30, 11), func(s *Status) { s.Safe, s.LocalSafe = l2on('x', 40), l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
-		"stale is no conflict":        {status(39, 39, 30, 10), prev, Regressed, eth.L2BlockRef{}},
+		"higher":                        {status(90, 70, 50, 11), prev, None, l2(50)},
+		"equal":                         {status(90, 70, 40, 11), prev, None, l2(40)},
+		"lower keeps ours":              {status(90, 70, 30, 11), prev, None, l2(40)},
+		"unknown keeps ours":            {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = eth.L2BlockRef{} }), prev, None, l2(40)},
+		"never known":                   {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = eth.L2BlockRef{} }), Applied{}, None, eth.L2BlockRef{}},
+		"first":                         {status(90, 70, 40, 11), Applied{}, None, l2(40)},
+		"same number, other hash":       {edit(status(90, 70, 40, 11), func(s *Status) { s.Finalized = l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
+		"conflict, also in a replay":    {edit(status(50, 50, 40, 10), func(s *Status) { s.Finalized = l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
+		"safe below ours":               {status(39, 39, 30, 11), prev, StatusBehind, eth.L2BlockRef{}},
+		"safe below ours, N not above":  {status(39, 39, 30, 10), prev, StatusBehind, eth.L2BlockRef{}},
+		"safe back at ours":             {status(40, 40, 30, 11), prev, StatusBehind, eth.L2BlockRef{}},
+		"safe at ours, another block":   {edit(status(40, 40, 30, 11), func(s *Status) { s.Safe, s.LocalSafe = l2on('x', 40), l2on('x', 40) }), prev, FinalizedConflict, eth.L2BlockRef{}},
+		"below ours, another block":     {edit(status(90, 70, 30, 11), func(s *Status) { s.Finalized = l2on('x', 30) }), prev, FinalizedConflict, eth.L2BlockRef{}},
+		"all below ours, another chain": {edit(status(35, 35, 30, 11), func(s *Status) { s.LocalSafe, s.Safe, s.Finalized = l2on('x', 35), l2on('x', 35), l2on('x', 30) }), prev, FinalizedConflict, eth.L2BlockRef{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := validate(c.status, l1World{head: 20}, c.prev)
+			v := validate(c.status, l1World{head: 20, local: localUpTo(100)}, c.prev)
 			require.Equal(t, c.want, v.Reason())
 			target, _ := v.Accepted()
 			require.Equal(t, c.final, target.Labels().Finalized.L2BlockRef)
@@ -188,9 +130,12 @@ func TestTargetKeepsLocalSafeAndSafeApart(t *testing.T) { // spec T2
 }
 
 func TestL1RefsAreFewAndOrdered(t *testing.T) {
-	refs := L1Refs(status(80, 60, 40, 12), applied(70, 60, 40, 10))
-	require.Equal(t, []eth.BlockID{l1('L', 4).ID(), l1('L', 6).ID(), l1('L', 8).ID(), l1('L', 12).ID(), l1('L', 10).ID()}, refs)
-	require.Len(t, L1Refs(status(81, 80, 80, 8), Applied{}), 1, "no repetition, nothing unknown")
-	require.Contains(t, L1Refs(status(80, 60, 40, 12), Applied{Labels: labels(70, 60, 40)}), l1('L', 7).ID(),
+	refs := Facts{}.L1Refs(status(80, 60, 40, 12), applied(70, 60, 40, 10))
+	require.Equal(t, []eth.BlockID{l1('L', 4).ID(), l1('L', 6).ID(), l1('L', 8).ID(), l1('L', 12).ID(), l1('L', 10).ID(), l1('L', 7).ID()}, refs)
+	require.Len(t, Facts{}.L1Refs(status(81, 80, 80, 8), Applied{}), 1, "no repetition, nothing unknown")
+	require.Contains(t, Facts{}.L1Refs(status(80, 60, 40, 12), Applied{Labels: labels(70, 60, 40)}), l1('L', 7).ID(),
 		"without a current L1 the own local-safe head's origin stands for the history")
+	pairs := Pairs{}.Add(pairOf(50, 6)).Add(pairOf(70, 10))
+	require.Contains(t, Facts{Pairs: pairs, L1Final: 9}.L1Refs(status(80, 60, 50, 12), applied(70, 60, 40, 10)), l1('L', 6).ID(),
+		"the pair that bounds finality")
 }

@@ -56,6 +56,21 @@ func labels(localSafe, safe, finalized uint64) Labels {
 type l1World struct {
 	head     uint64
 	override map[eth.BlockID]L1Answer
+	// unfinished is how much of L1 is not final.
+	unfinished uint64
+	start      uint64
+	local      LocalChain
+	aside      []eth.L2BlockRef
+	pairs      Pairs
+}
+
+// localUpTo is a local chain that consists of the main fork up to a number, all of it known.
+func localUpTo(head uint64) LocalChain {
+	local := make(LocalChain)
+	for n := range head + 1 {
+		local[n] = Found(l2(n))
+	}
+	return local
 }
 
 func (w l1World) facts(ids []eth.BlockID) L1Facts {
@@ -77,5 +92,7 @@ func (w l1World) facts(ids []eth.BlockID) L1Facts {
 
 // validate runs a status through the gate as the driver does.
 func validate(s Status, w l1World, prev Applied) Verdict {
-	return Validate(s, Facts{Chain: chain, L1: w.facts(L1Refs(s, prev))}, prev)
+	facts := Facts{Chain: chain, L1Final: w.head - w.unfinished, L1Start: w.start, Local: w.local, Aside: w.aside, Pairs: w.pairs}
+	facts.L1 = w.facts(facts.L1Refs(s, prev))
+	return Validate(s, facts, prev)
 }

@@ -187,6 +187,7 @@ func (noMetrics) RecordVerdict(string, string)                           {}
 func (noMetrics) RecordSourceHeads(string, follow.Status)                {}
 func (noMetrics) RecordFollowed(string)                                  {}
 func (noMetrics) RecordDisagreement()                                    {}
+func (noMetrics) RecordL1Gap(uint64)                                     {}
 func (noMetrics) RecordFollowState(bool, uint64, time.Duration, int64)   {}
 func (noMetrics) RecordWaiters(int)                                      {}
 func (noMetrics) RecordWait(string)                                      {}

@@ -12,16 +12,10 @@ import (
 	"github.com/lightcl/op-node/op-node/testutil"
 )
 
-// defect is the story of one that is open.
-func defect(t *testing.T, name string, story func(t testing.TB, w *world)) {
-	in(t, func(t *testing.T) {
-		testutil.Open(t, name, func(t testing.TB) { story(t, newWorld(t)) })
-	})
-}
-
 // The source revoked its local-safe head, and a replica behind the same name still says what was before. spec V5.
 func TestAStatusFromBeforeARevocation(t *testing.T) {
-	defect(t, "A2", func(t testing.TB, w *world) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
 		a := w.honest("a")
 		w.follow(Config{}, a)
 		w.run(5 * time.Minute)
@@ -49,7 +43,8 @@ func TestAStatusFromBeforeARevocation(t *testing.T) {
 
 // A source calls everything final at once. spec V8.
 func TestFinalityThatL1DoesNotHaveYet(t *testing.T) {
-	defect(t, "A4", func(t testing.TB, w *world) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
 		a := w.honest("a")
 		a.Does(func() (follow.Status, error) {
 			status := w.truth(w.l1Head())
@@ -68,7 +63,8 @@ func TestFinalityThatL1DoesNotHaveYet(t *testing.T) {
 
 // A source that repeats itself for ever is not fresh.
 func TestAFrozenSourceIsNotFresh(t *testing.T) {
-	defect(t, "A7", func(t testing.TB, w *world) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
 		a := w.honest("a")
 		w.follow(Config{}, a)
 		w.run(5 * time.Minute)
@@ -85,7 +81,8 @@ func TestAFrozenSourceIsNotFresh(t *testing.T) {
 // Of two other sources the one in front contradicts what is applied, and the next agrees with it. The one that agrees is
 // followed when the followed one is gone.
 func TestFailoverToASourceThatAgrees(t *testing.T) {
-	defect(t, "A5", func(t testing.TB, w *world) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
 		a, c := w.honest("a"), w.honest("c")
 		fork := w.chain.L2().Fork("x", 60)
 		b := w.source("b", nil)
@@ -99,6 +96,91 @@ func TestFailoverToASourceThatAgrees(t *testing.T) {
 		a.Does(testutil.Down())
 		w.run(time.Minute) // no label on the fork
 		require.Equal(t, "c", w.driver.State().Followed)
+		w.requireFollowing()
+	})
+}
+
+// spec R10: a bogus status teaches nothing. One that is a million blocks ahead comes in between once per L1 block, and the
+// honest ones are followed all the same.
+func TestABogusStatusTeachesNothing(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		w.follow(Config{}, a)
+		w.run(5 * time.Minute)
+		bogus := uint64(0)
+		a.Does(func() (follow.Status, error) {
+			l1 := w.l1Head()
+			status := w.truth(l1)
+			if l1 == bogus {
+				return status, nil
+			}
+			bogus = l1
+			status.LocalSafe.Number += 1_000_000
+			status.LocalSafe.Time += 2_000_000
+			status.LocalSafe.Hash[0] ^= 1
+			return status, nil
+		})
+		w.run(5 * time.Minute)
+		require.Zero(t, w.metrics.of("a", "regressed"))
+		w.requireFollowing()
+	})
+}
+
+// A load balancer alternates between the truth and answers that are 20 s old: the labels keep following, and the verdicts
+// are one condition in the log.
+func TestABalancerWithAStaleReplica(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.honest("a")
+		turn := false
+		a.Does(func() (follow.Status, error) {
+			l1 := w.l1Head()
+			if turn = !turn; turn {
+				l1 -= min(l1, 2)
+			}
+			return w.truth(l1), nil
+		})
+		w.follow(Config{}, a)
+		w.run(5 * time.Minute)
+		for range 60 {
+			w.run(5 * time.Second)
+			w.requireFollowing()
+		}
+		require.Zero(t, w.metrics.of("a", "regressed"))
+		require.Positive(t, w.metrics.of("a", "behind"))
+	})
+}
+
+// A source that freezes loses its place to one that moves, even if that one contradicts it (spec A1, A2).
+func TestAFrozenSourceLosesItsPlace(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.honest("a"), w.honest("b")
+		w.follow(Config{}, a, b)
+		w.run(5 * time.Minute)
+		require.Equal(t, "a", w.driver.State().Followed)
+		frozen := w.truth(w.l1Head())
+		a.Does(func() (follow.Status, error) { return frozen, nil })
+		w.run(defaultMaxLag + 30*time.Second + finalityAfterAGap)
+		require.Equal(t, "b", w.driver.State().Followed)
+		w.requireFollowing()
+	})
+}
+
+// spec V9: what a source says of the time of its current L1 block ranks nobody, and the labels go on with the one in front.
+func TestALieAboutL1Times(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.honest("a"), w.honest("b")
+		b.Does(func() (follow.Status, error) {
+			status := w.truth(w.l1Head())
+			status.CurrentL1.Time = 1 << 62
+			return status, nil
+		})
+		w.follow(Config{}, a, b)
+		w.run(5 * time.Minute)
+		require.Equal(t, "a", w.driver.State().Followed)
 		w.requireFollowing()
 	})
 }

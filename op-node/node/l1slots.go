@@ -32,7 +32,8 @@ type slotTimer struct {
 	slot time.Duration
 	// delay is how long after the time in its header a block is first asked for. It holds the difference of the clocks too.
 	delay time.Duration
-	// creep is how much delay gets shorter when the first question finds the block.
+	// creep is how much delay gets shorter when the first question finds the block. It is itself halved by each miss, down to
+	// where a block in eighty is missed, which costs as much as what is gained (TestL1HeadPoll).
 	creep time.Duration
 	// misses counts the questions of this slot that did not find its block.
 	misses int
@@ -88,7 +89,7 @@ func (t *slotTimer) onHead(now time.Time, ref eth.L1BlockRef, asked bool) {
 	default:
 		if asked && misses >= t.perSlot() && !t.skipped(before) {
 			t.delay += t.step()
-			t.creep = max(t.creep/2, t.slot/240)
+			t.creep = max(t.creep/2, t.slot/960)
 		}
 		if late -= time.Duration(misses) * t.step(); asked && late >= t.slot { // the block of the slot before
 			t.misses = 1

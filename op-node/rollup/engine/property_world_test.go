@@ -122,6 +122,9 @@ func newSimulation(t *rapid.T) *simulation {
 	if s.snap {
 		opts = append(opts, modelel.SnapSync())
 	}
+	if rapid.Bool().Draw(t, "op-reth") {
+		opts = append(opts, modelel.Reth())
+	}
 	s.el = s.chain.NewEL(opts...)
 	s.faulty = modelel.NewFaulty(s.el)
 	s.finalized = s.block(s.truth.branch, 0).Ref

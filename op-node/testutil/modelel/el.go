@@ -39,6 +39,7 @@ type EL struct {
 	head      common.Hash
 	finalized common.Hash // zero: none yet
 	snap      bool        // snap sync has yet to finish
+	reth      bool        // behaves as op-reth does, see Reth
 
 	// In memory.
 	safe     common.Hash // zero: none yet
@@ -46,7 +47,9 @@ type EL struct {
 	invalid  map[common.Hash]header // tip of a bad chain -> its first bad block
 	hits     map[common.Hash]int    // how often that bad block was met
 	building fifo[eth.PayloadID, *eth.ExecutionPayloadEnvelope]
-	sync     *syncRun // nil: not syncing
+	sync     *syncRun                                         // nil: not syncing
+	buffered fifo[common.Hash, *eth.ExecutionPayloadEnvelope] // by parent; op-reth only
+	pending  common.Hash                                      // the newest block that was put on the head; op-reth only
 
 	// What tests arranged; survives everything.
 	bad map[common.Hash]bool // blocks that fail execution
@@ -178,7 +181,12 @@ func (el *EL) byLabel(ctx context.Context, label eth.BlockLabel) (Block, error) 
 }
 
 func (el *EL) byHash(ctx context.Context, hash common.Hash) (Block, error) {
-	return el.find(ctx, el.names(hash), func() (common.Hash, error) { return hash, nil })
+	return el.find(ctx, el.names(hash), func() (common.Hash, error) {
+		if el.reth && !el.shows(hash) {
+			return common.Hash{}, nil
+		}
+		return hash, nil
+	})
 }
 
 func (el *EL) byNumber(ctx context.Context, num uint64) (Block, error) {
@@ -281,11 +289,15 @@ func (el *EL) DropState(hash common.Hash) {
 }
 
 // Restart stops and starts the engine. What op-geth keeps in memory is gone: the EL sync, headers and bad blocks it
-// was told of, payloads being built, and the safe label, which becomes finalized.
+// was told of, payloads being built, and the safe label, which becomes finalized. For op-reth see [Reth].
 func (el *EL) Restart() {
 	el.mu.Lock()
 	defer el.mu.Unlock()
 	el.forget()
+	if el.reth {
+		el.dropSides()
+		return
+	}
 	el.safe = el.finalized
 }
 
@@ -304,7 +316,7 @@ func (el *EL) Rewind(number uint64) {
 			}
 		}
 	}
-	if el.finalized != (common.Hash{}) {
+	if el.finalized != (common.Hash{}) && !el.reth {
 		el.safe = el.finalized
 	}
 }
@@ -316,6 +328,8 @@ func (el *EL) forget() {
 	el.invalid = make(map[common.Hash]header)
 	el.hits = make(map[common.Hash]int)
 	el.sync = nil
+	el.buffered = fifo[common.Hash, *eth.ExecutionPayloadEnvelope]{limit: maxHeaders}
+	el.pending = common.Hash{}
 }
 
 // store puts a block into the database.

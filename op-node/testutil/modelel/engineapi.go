@@ -69,6 +69,9 @@ func (el *EL) newPayload(envelope *eth.ExecutionPayloadEnvelope) *eth.PayloadSta
 	}
 	parent, ok := el.blocks[h.parent]
 	if !ok {
+		if el.reth {
+			el.buffered.put(h.parent, envelope)
+		}
 		return el.delay(h)
 	}
 	if uint64(payload.Timestamp) <= parent.Ref.Time {
@@ -88,6 +91,9 @@ func (el *EL) newPayload(envelope *eth.ExecutionPayloadEnvelope) *eth.PayloadSta
 		return invalid(err, &h.parent)
 	}
 	el.store(block)
+	if el.reth {
+		el.connect(block)
+	}
 	return valid(h.hash)
 }
 
@@ -136,7 +142,8 @@ func (el *EL) rejected(check, tip common.Hash) *eth.PayloadStatusV1 {
 
 // ForkchoiceUpdate is engine_forkchoiceUpdated. As in op-geth, the head moves before finalized and safe are looked at,
 // so a head can be adopted by a call that fails with -38002; finalized is set before safe is looked at; labels may be
-// set back; and a head that is canonical already, but not the latest block, leaves latest where it is.
+// set back; and a head that is canonical already, but not the latest block, leaves latest where it is. For op-reth see
+// [Reth].
 func (el *EL) ForkchoiceUpdate(ctx context.Context, state *eth.ForkchoiceState, attr *eth.PayloadAttributes) (res *eth.ForkchoiceUpdatedResult, err error) {
 	defer func() { el.log.forkchoice(*state, attr, res, err) }()
 	el.mu.Lock()
@@ -146,6 +153,9 @@ func (el *EL) ForkchoiceUpdate(ctx context.Context, state *eth.ForkchoiceState, 
 	}
 	el.settle(true)
 	if state.HeadBlockHash == (common.Hash{}) {
+		if el.reth {
+			return nil, engine.InvalidForkChoiceState
+		}
 		return &eth.ForkchoiceUpdatedResult{PayloadStatus: eth.PayloadStatusV1{Status: eth.ExecutionInvalid}}, nil
 	}
 	if attr != nil {
@@ -160,11 +170,13 @@ func (el *EL) ForkchoiceUpdate(ctx context.Context, state *eth.ForkchoiceState, 
 	if el.canonical[block.Ref.Number] != block.Hash() {
 		el.setCanonical(block.Hash())
 	}
-	if err := el.label(&el.finalized, "final", state.FinalizedBlockHash); err != nil {
-		return nil, err
-	}
-	if err := el.label(&el.safe, "safe", state.SafeBlockHash); err != nil {
-		return nil, err
+	if !el.reth || block.Hash() == el.head {
+		if err := el.label(&el.finalized, "final", state.FinalizedBlockHash); err != nil {
+			return nil, err
+		}
+		if err := el.label(&el.safe, "safe", state.SafeBlockHash); err != nil {
+			return nil, err
+		}
 	}
 	res = &eth.ForkchoiceUpdatedResult{PayloadStatus: *valid(block.Hash())}
 	if attr != nil {
@@ -186,6 +198,8 @@ func (el *EL) unknownHead(hash common.Hash) *eth.PayloadStatusV1 {
 	if h, ok := el.header(hash); ok {
 		el.headers.put(hash, h)
 		el.startSync(h)
+	} else if el.reth {
+		el.startSync(header{hash: hash})
 	}
 	return &eth.PayloadStatusV1{Status: eth.ExecutionSyncing}
 }

@@ -161,6 +161,9 @@ func (el *EL) advanceSync(blocks int) bool {
 	if el.net == nil {
 		return false
 	}
+	if h, known := el.header(el.sync.target.hash); known && el.reth {
+		el.sync.target = h // of which only the hash was known, perhaps
+	}
 	target := el.sync.target
 	path, ok := el.missing(target)
 	if !ok || el.snap && blocks < len(path) {

@@ -40,6 +40,11 @@ func NewEngine(chain *modelel.Chain, peers *modelel.Network, opts ...modelel.Opt
 	return e
 }
 
+// Manners are the kinds of execution layer, by the client that is modelled.
+func Manners() map[string][]modelel.Option {
+	return map[string][]modelel.Option{"op-geth": nil, "op-reth": {modelel.Reth()}}
+}
+
 // Connect makes the client of a node, with empty caches: one for each process, which all parts of the node share.
 func (e *Engine) Connect() *sources.EngineClient {
 	return NewClient(e.chain.RollupConfig(), e.Line, e.EL)
@@ -80,6 +85,17 @@ func (e *Engine) Give(blocks ...modelel.Block) error {
 		}
 	}
 	return nil
+}
+
+// Options are those of an engine that a transcript names: "reth" and "snap".
+func Options(c Command) (opts []modelel.Option) {
+	if c.HasArg("reth") {
+		opts = append(opts, modelel.Reth())
+	}
+	if c.HasArg("snap") {
+		opts = append(opts, modelel.SnapSync())
+	}
+	return opts
 }
 
 // Start loads the chain up to a block, and sets labels, by their names in "el=60 safe=40 finalized=30". Without el the

@@ -99,21 +99,29 @@ func TestLightSequencerAndAFailingEngine(t *testing.T) {
 		"something else":     func(s *stage) { s.engine.Next(3, modelel.EmptyAnswer()) },
 		"attributes refused": func(s *stage) { s.engine.Next(1, modelel.RPCError(-38003, "invalid payload attributes"), modelel.FCU) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
-				perform(t, func(s *stage) { s.survives(offset, fault) })
-			}
-		})
+		for manner, opts := range testutil.Manners() {
+			t.Run(name+", "+manner, func(t *testing.T) {
+				for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
+					perform(t, func(s *stage) {
+						s.reopen(opts...)
+						s.survives(offset, fault)
+					})
+				}
+			})
+		}
 	}
 }
 
 // An engine that was killed comes back without its newest blocks, and without peers that have them. The node's client
 // still finds them in its cache. The sequencer goes on from what the engine has.
 func TestLightSequencerAndAnEngineThatLostItsTip(t *testing.T) {
-	for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
-		perform(t, func(s *stage) {
-			s.survives(offset, func(s *stage) { s.el.Rewind(s.el.Heads().Latest.Number - 3) })
-		})
+	for _, opts := range testutil.Manners() {
+		for offset := time.Duration(0); offset < blockTime; offset += 500 * time.Millisecond {
+			perform(t, func(s *stage) {
+				s.reopen(opts...)
+				s.survives(offset, func(s *stage) { s.el.Kill(s.el.Heads().Latest.Number - 3) })
+			})
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 // The sequencer makes a block every 2 s, L1 one every 12 s, and the source is polled every 4 s. Blocks are called 15; one
 // that the sequencer made after another one of that number is 15', and 15b belongs to fork b. The commands:
 //
-//	engine [el=60 safe=40 finalized=30] [fetch=8s]
+//	engine [el=60 safe=40 finalized=30] [fetch=8s] [reth]
 //	    an engine with blocks that are as old as they should be, which takes so long to get blocks from its peers; without
 //	    fetch it does not get any before "el sync"
 //	start [stopped] [el-sync] [quorum=2] [conductor]
@@ -108,7 +108,7 @@ func (s *story) Perform(d testutil.Command) error {
 }
 
 func (s *story) engineCommand(d testutil.Command) error {
-	var opts []modelel.Option
+	opts := testutil.Options(d)
 	if fetch, ok := d.Value("fetch"); ok {
 		duration, err := time.ParseDuration(fetch)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 //
 // Blocks are called 15, or 15b on fork b; L1 blocks L3, or L3b. The commands:
 //
-//	start [el-sync] [snap] [el=60 safe=40 finalized=30]
+//	start [el-sync] [snap] [reth] [el=60 safe=40 finalized=30]
 //	    a follower starts, on an engine that is empty or has blocks; snap: the engine has to snap sync first
 //	l1 head=L5 | fork b at=L3 head=L6b | down | up | final=L3   what is final is the head, until it is said
 //	l2 fork b at=14 [l1=b]            another version of L2, its origins from another version of L1 if given
@@ -95,11 +95,7 @@ func (s *story) Perform(d testutil.Command) error {
 }
 
 func (s *story) start(d testutil.Command) error {
-	var opts []modelel.Option
-	if d.HasArg("snap") {
-		opts = append(opts, modelel.SnapSync())
-	}
-	s.engine(opts...)
+	s.engine(testutil.Options(d)...)
 	s.cfg.ELSync = d.HasArg("el-sync")
 	if err := s.el.Start(d, s.chain.Find); err != nil {
 		return err

@@ -282,6 +282,9 @@ func (s *story) Check() {
 	if s.seen.Phase != PhaseFollowing || s.lost || s.strayed {
 		return
 	}
+	if pending := s.seen.Pending; pending.Hash != (common.Hash{}) && s.el.Heads().Latest == pending {
+		return // an op-reth takes what it had to get as its head by itself; the follower is about to hear of it
+	}
 	for what, ref := range map[string]eth.L2BlockRef{
 		"unsafe": h.Unsafe.L2BlockRef, "local-safe": h.LocalSafe.L2BlockRef, "safe": h.Safe.L2BlockRef,
 		"finalized": h.Finalized.L2BlockRef,

@@ -235,7 +235,7 @@ func reason(o outcome) string {
 			if !strings.Contains(line, mark) {
 				continue
 			}
-			if mark == "Error:" { // testify goes on below
+			if mark == "Error:" || mark == "panic:" { // it goes on below
 				line = strings.Join(lines[i:min(i+3, len(lines))], " ")
 			}
 			return line[:min(len(line), 160)]

@@ -81,10 +81,6 @@ patches-save:  ## Write the commits of the branch series in bin/upstream back in
 patches-rebase:  ## Apply the series to the checkout of upstream in TO, and say which patch needs work.
 	go run ./ops/patches rebase '$(TO)'
 
-.PHONY: nightly
-nightly:  ## What takes too long for every change: the series for upstream whole, each of its tests shown to fail without its patch.
-	$(MAKE) --no-print-directory patches ARGS=--prove
-
 .PHONY: soak
 soak:  ## Run the property tests CHECKS times each: random worlds, sources, faults and restarts.
 	go test -timeout=60m -run='$(properties)' ./op-node/rollup/follow ./op-node/rollup/engine ./op-service/l1chain -args -rapid.checks=$(CHECKS)
@@ -152,10 +148,11 @@ check: lint  ## Everything before a commit: lint, the unit tests (documents and 
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: nightly
-nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS), releases.
+nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS), releases, the series for upstream.
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),5m)
 	@$(MAKE) --no-print-directory soak
 	@$(MAKE) --no-print-directory deploy-check
+	@$(MAKE) --no-print-directory patches ARGS=--prove
 
 .PHONY: clean
 clean:  ## Delete what was built.

@@ -40,10 +40,6 @@ patches-save:
 patches-rebase TO:
     make patches-rebase TO='{{TO}}'
 
-# What takes too long for every change: the series for upstream whole, each of its tests shown to fail without its patch.
-nightly:
-    make nightly
-
 # Run the property tests that many times each.
 soak CHECKS='10000':
     make soak CHECKS={{CHECKS}}
@@ -88,7 +84,7 @@ vuln:
 check:
     make check
 
-# What takes too long for each commit: fuzz targets for minutes, properties many times.
+# What takes too long for each commit: fuzz targets for minutes, properties many times, the series for upstream.
 nightly:
     make nightly
 

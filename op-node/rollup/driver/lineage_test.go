@@ -3,6 +3,7 @@ package driver
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,9 +115,10 @@ func TestBalancerOfNodeKinds(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
-		asked, cyclic := 0, true
+		var asked atomic.Int64
+		var mended atomic.Bool
 		f.OnLineage = func() (sources.Lineage, error) {
-			if asked++; asked%2 == 1 && cyclic {
+			if asked.Add(1)%2 == 1 && !mended.Load() {
 				return sources.Lineage{ID: "b", Path: []string{"b", w.driver.id}}, nil
 			}
 			return sources.Lineage{}, errMissing
@@ -125,7 +127,7 @@ func TestBalancerOfNodeKinds(t *testing.T) {
 		w.run(5 * time.Minute)
 		require.Positive(t, w.metrics.of("f", "cycle"))
 		require.Zero(t, w.metrics.of("f", "accepted"))
-		cyclic = false
+		mended.Store(true)
 		w.run(lineageMemory + time.Minute)
 		w.requireFollowing()
 	})
@@ -136,9 +138,9 @@ func TestBalancerDoesNotClearThePath(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		f := w.honest("f")
-		asked := 0
+		var asked atomic.Int64
 		f.OnLineage = func() (sources.Lineage, error) {
-			if asked++; asked == 2 {
+			if asked.Add(1) == 2 {
 				return sources.Lineage{}, errMissing
 			}
 			return sources.Lineage{ID: "b", Path: []string{"b", "top"}}, nil
@@ -146,11 +148,11 @@ func TestBalancerDoesNotClearThePath(t *testing.T) {
 		w.follow(Config{}, f)
 		for range 90 {
 			w.run(time.Second)
-			if asked > 0 && w.driver.State().Sources[0].Reason == "accepted" {
+			if asked.Load() > 0 && w.driver.State().Sources[0].Reason == "accepted" {
 				require.Equal(t, []string{w.driver.id, "b", "top"}, w.driver.State().Path)
 			}
 		}
-		require.GreaterOrEqual(t, asked, 2)
+		require.GreaterOrEqual(t, asked.Load(), int64(2))
 	})
 }
 

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// lookupsAtOnce is how many questions are put to sources at a time, and lookupsWaiting how many more may wait.
+	// lookupsAtOnce is how many questions with as many hops left are put to sources at a time, and lookupsWaiting how many more
+	// of them may wait.
 	lookupsAtOnce  = 4
 	lookupsWaiting = 16
 	// lookupTimeout bounds one question, its waiting included.
@@ -48,8 +49,9 @@ type History struct {
 	engine  upstream.ExecEngine
 
 	flights singleflight.Group
-	// asking is held while sources are asked, waiting from before that on.
-	asking, waiting chan struct{}
+	// queues are those of the questions by how many hops they have left, less one. A question waits for one with fewer hops,
+	// at another node, and with queues of their own never for itself.
+	queues [sources.MaxHops]queue
 	// heads are final answers by L1 number, required those by L2 block.
 	heads    *lru.Cache[uint64, sources.SafeHead]
 	required *lru.Cache[common.Hash, eth.BlockID]
@@ -58,12 +60,15 @@ type History struct {
 // NewHistory makes the history of a driver. The records are of its sources, in their order; they should have connections
 // of their own.
 func (d *Driver) NewHistory(records []Record) *History {
-	return &History{
+	h := &History{
 		driver: d, records: records, engine: d.engine,
-		asking: make(chan struct{}, lookupsAtOnce), waiting: make(chan struct{}, lookupsAtOnce+lookupsWaiting),
 		heads:    lru.NewCache[uint64, sources.SafeHead](lookupsKept),
 		required: lru.NewCache[common.Hash, eth.BlockID](lookupsKept),
 	}
+	for i := range h.queues {
+		h.queues[i] = queue{asking: make(chan struct{}, lookupsAtOnce), waiting: make(chan struct{}, lookupsAtOnce+lookupsWaiting)}
+	}
+	return h
 }
 
 // SafeHeadAtL1 returns the safe head as of an L1 block, with the L1 block it was recorded at.
@@ -135,7 +140,7 @@ func share[T any](ctx context.Context, h *History, question string, ask func(con
 	flight := h.flights.DoChan(fmt.Sprintf("%s %d", question, hops), func() (any, error) {
 		ctx, cancel := context.WithTimeout(h.driver.ctx, lookupTimeout)
 		defer cancel()
-		release, err := h.turn(ctx)
+		release, err := h.queues[hops-1].turn(ctx)
 		if err != nil {
 			return none, err
 		}
@@ -151,18 +156,21 @@ func share[T any](ctx context.Context, h *History, question string, ask func(con
 	}
 }
 
+// queue is where questions wait: asking is held while sources are asked, waiting from before that on.
+type queue struct{ asking, waiting chan struct{} }
+
 // turn waits until sources may be asked.
-func (h *History) turn(ctx context.Context) (release func(), err error) {
+func (q queue) turn(ctx context.Context) (release func(), err error) {
 	select {
-	case h.waiting <- struct{}{}:
+	case q.waiting <- struct{}{}:
 	default:
 		return nil, errLookupsBusy
 	}
 	select {
-	case h.asking <- struct{}{}:
-		return func() { <-h.asking; <-h.waiting }, nil
+	case q.asking <- struct{}{}:
+		return func() { <-q.asking; <-q.waiting }, nil
 	case <-ctx.Done():
-		<-h.waiting
+		<-q.waiting
 		return nil, errLookupsBusy
 	}
 }

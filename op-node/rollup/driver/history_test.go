@@ -100,8 +100,8 @@ func TestHistoryAsksAcceptedSources(t *testing.T) {
 	})
 }
 
-// Two followers that list each other answer at once, after as many calls as there are hops (spec X3).
-func TestHistoryOfFollowersOfEachOther(t *testing.T) {
+// ring is a story of two followers that list each other: the histories of both, and how often one has asked the other.
+func ring(t *testing.T, latency time.Duration, story func(t *testing.T, ofA, ofB *History, calls *atomic.Int64)) {
 	archive(t, func(w *world) []*testutil.Source {
 		b := w.honest("b")
 		b.OnLineage = follows("b", "b")
@@ -109,21 +109,49 @@ func TestHistoryOfFollowersOfEachOther(t *testing.T) {
 	}, func(t *testing.T, w *world, ofA *History, list []*testutil.Source) {
 		a := w.honest("a")
 		ofB := w.driver.NewHistory([]Record{a}) // whose accepted source is of our kind too
-		calls := 0
+		var calls atomic.Int64
 		relay := func(h *History) func(uint64, sources.Hops) (sources.SafeHead, error) {
 			return func(n uint64, left sources.Hops) (sources.SafeHead, error) {
-				calls++
+				calls.Add(1)
+				time.Sleep(latency)
 				hops := hexutil.Uint64(left)
 				l1, l2, err := h.SafeHeadAtL1(sources.WithHops(t.Context(), &hops), n)
 				return sources.SafeHead{L1: l1, L2: l2}, err
 			}
 		}
 		list[0].OnHistory, a.OnHistory = relay(ofB), relay(ofA)
+		story(t, ofA, ofB, &calls)
+	})
+}
+
+// Two followers that list each other answer at once, after as many calls as there are hops (spec X3).
+func TestHistoryOfFollowersOfEachOther(t *testing.T) {
+	ring(t, 0, func(t *testing.T, ofA, _ *History, calls *atomic.Int64) {
 		start := time.Now()
 		_, _, err := ofA.SafeHeadAtL1(t.Context(), 6)
 		require.ErrorIs(t, err, safedb.ErrNotEnabled)
-		require.Equal(t, int(sources.MaxHops), calls)
+		require.EqualValues(t, sources.MaxHops, calls.Load())
 		require.Zero(t, time.Since(start))
+	})
+}
+
+// Many clients of both: no question waits for the turn of one that waits for it.
+func TestHistoriesDoNotWaitForEachOther(t *testing.T) {
+	const latency = 100 * time.Millisecond
+	ring(t, latency, func(t *testing.T, ofA, ofB *History, calls *atomic.Int64) {
+		start := time.Now()
+		var clients sync.WaitGroup
+		for n := range uint64(2 * lookupsAtOnce) {
+			for i, h := range []*History{ofA, ofB} {
+				clients.Go(func() {
+					_, _, err := h.SafeHeadAtL1(t.Context(), 100+2*n+uint64(i))
+					require.ErrorIs(t, err, safedb.ErrNotEnabled)
+				})
+			}
+		}
+		clients.Wait()
+		require.Equal(t, 2*time.Duration(sources.MaxHops)*latency, time.Since(start), "half of the questions at a time")
+		require.EqualValues(t, 4*lookupsAtOnce*int(sources.MaxHops), calls.Load())
 	})
 }
 
@@ -219,7 +247,7 @@ func TestHistoryUnderAFlood(t *testing.T) {
 		require.EqualValues(t, 500, done.Load()+busy.Load())
 		time.Sleep(lookupTimeout)
 		require.Zero(t, now.Load())
-		require.Empty(t, history.waiting)
+		require.Empty(t, history.queues[sources.MaxHops-1].waiting)
 	})
 }
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/ethereum-optimism/optimism/op-service/clock"
 	"github.com/ethereum-optimism/optimism/op-service/eth"
+
+	"github.com/lightcl/op-node/op-service/l1chain"
 )
 
 // scriptedL1 answers and pushes what a test says, and counts.
@@ -217,6 +219,57 @@ func TestHeadWanted(t *testing.T) {
 					require.Equal(t, c.polls+1, len(calls), calls)
 					require.Equal(t, len(calls), wants.asked)
 				})
+			})
+		})
+	}
+}
+
+// chainOf is an L1 that makes a block every 12 s, known late by a while, and has no forks.
+type chainOf struct {
+	genesis time.Time
+	late    time.Duration
+}
+
+func (c chainOf) ref(number uint64) eth.L1BlockRef {
+	hash := func(n uint64) common.Hash { return common.Hash{1, byte(n >> 8), byte(n)} }
+	return eth.L1BlockRef{Number: number, Hash: hash(number), ParentHash: hash(number - 1), Time: uint64(c.genesis.Unix()) + 12*number}
+}
+
+func (c chainOf) ask(context.Context) (eth.L1BlockRef, error) {
+	return c.ref(uint64((time.Since(c.genesis) - c.late) / (12 * time.Second))), nil
+}
+
+func (c chainOf) Fetch(_ context.Context, numbers []uint64) (refs []eth.L1BlockRef, err error) {
+	for _, number := range numbers {
+		refs = append(refs, c.ref(number))
+	}
+	return refs, nil
+}
+
+// TestSourceKnowsOfABlockFirst (spec C1): a source names a block 100 ms after its time, and the view has it at once, or soon
+// after the own L1 endpoint has; a source that names blocks which nobody has costs next to nothing.
+func TestSourceKnowsOfABlockFirst(t *testing.T) {
+	for late, most := range map[time.Duration]time.Duration{0: 0, 200 * time.Millisecond: 150 * time.Millisecond, 2 * time.Second: 2 * time.Second} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l1 := chainOf{genesis: time.Now().Add(-20 * time.Minute), late: late}
+				view, err := l1chain.New(l1chain.Config{}, l1, silent(), l1chain.NullMetrics{}, clock.SystemClock)
+				require.NoError(t, err)
+				calls := 0
+				w := watchHead(func(ctx context.Context) (eth.L1BlockRef, error) { calls++; return l1.ask(ctx) }, nil, time.Minute)
+				w.tell, w.wants = func(ctx context.Context, ref eth.L1BlockRef) { view.OnHead(ctx, ref) }, view
+				stop := background(w.run)
+				defer stop()
+				for number := uint64(101); number < 150; number++ {
+					time.Sleep(time.Until(timeOf(l1.ref(number)).Add(100 * time.Millisecond)))
+					view.WantHead("quick", number)
+					view.WantHead("liar", 1<<60)
+					time.Sleep(max(late-100*time.Millisecond, 0) + most)
+					synctest.Wait()
+					require.Equal(t, number, view.Refs().Head.Number)
+				}
+				synctest.Wait()
+				require.LessOrEqual(t, calls, 49*8)
 			})
 		})
 	}

@@ -390,11 +390,9 @@ func (d *Driver) OnL1Safe(ctx context.Context, ref eth.L1BlockRef) {
 
 // OnL1Finalized takes the L1 block that is labelled finalized.
 func (d *Driver) OnL1Finalized(ctx context.Context, ref eth.L1BlockRef) {
-	before := d.l1.Refs().Finalized
-	d.l1.OnFinalized(ctx, ref)
-	after := d.l1.Refs().Finalized
-	d.metrics.RecordL1Ref("l1_finalized", after)
-	if after != before {
+	moved := d.l1.OnFinalized(ctx, ref)
+	d.metrics.RecordL1Ref("l1_finalized", d.l1.Refs().Finalized)
+	if moved {
 		d.lookAgain()
 		for _, p := range d.pollers {
 			p.hint() // which finalize at about the same time (spec C3)

@@ -16,7 +16,7 @@ func TestStatusAboveTheL1Head(t *testing.T) {
 	for ahead, want := range map[uint64]bool{0: false, 1: true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.follow(Config{}, w.source("a", func() follow.Status { return w.truth(w.l1Head() + ahead) }))
+			w.follow(Config{}, w.source("a", func() (follow.Status, error) { return w.truth(w.l1Head() + ahead), nil }))
 			time.Sleep(time.Minute + time.Second)
 			synctest.Wait()
 			_, due := w.view.HeadDue()

@@ -22,6 +22,16 @@ type L1 struct {
 	Head   uint64
 	// Down tells that nobody can be asked.
 	Down bool
+	// Final is the number of the block that is final; nil is the head.
+	Final *uint64
+}
+
+// Finalized is the number of the block that is final.
+func (l *L1) Finalized() uint64 {
+	if l.Final != nil {
+		return *l.Final
+	}
+	return l.Head
 }
 
 // Canonical answers as the view of L1 does. No block is without a hash.
@@ -37,6 +47,15 @@ func (l *L1) Canonical(id eth.BlockID) follow.L1Answer {
 		return follow.L1Mismatch
 	}
 }
+
+// Ref is what a view of L1 has of a block: no more than its id, here.
+func (l *L1) Ref(id eth.BlockID) eth.L1BlockRef { return L1Ref(id) }
+
+// Ask does nothing: all that can be known is known.
+func (*L1) Ask(eth.BlockID) {}
+
+// L1Ref is a reference to an L1 block of which the id is known.
+func L1Ref(id eth.BlockID) eth.L1BlockRef { return eth.L1BlockRef{Hash: id.Hash, Number: id.Number} }
 
 // L1Endpoint is an L1 whose head follows the time, behind an RPC endpoint, and a client that remembers headers and receipts
 // by hash, as the one in production does. It is safe for concurrent use.

@@ -202,29 +202,29 @@ func (s *simulation) quiet() bool {
 }
 
 func (s *simulation) advanceL1(t *rapid.T) {
-	s.l1.head += rapid.Uint64Range(1, 2).Draw(t, "L1 blocks")
+	s.l1.Head += rapid.Uint64Range(1, 2).Draw(t, "L1 blocks")
 	stalled := rapid.IntRange(0, 5).Draw(t, "L1 stalls") == 0
 	if stalled {
-		s.say("l1 head=%s (the node does not hear of it)", s.name(s.l1.branch.Block(s.l1.head)))
+		s.say("l1 head=%s (the node does not hear of it)", s.name(s.l1.Branch.Block(s.l1.Head)))
 		return
 	}
-	s.say("l1 head=%s", s.name(s.l1.branch.Block(s.l1.head)))
+	s.say("l1 head=%s", s.name(s.l1.Branch.Block(s.l1.Head)))
 	s.see()
 }
 
 // reorgL1 replaces the end of L1, above its finality. What L2 has of it goes as well.
 func (s *simulation) reorgL1(t *rapid.T) {
-	if s.l1.head <= s.l1Final {
+	if s.l1.Head <= s.l1Final {
 		return // all of L1 is final
 	}
-	last := rapid.Uint64Range(max(s.l1Final, s.l1.head-min(s.l1.head, 4)), s.l1.head-1).Draw(t, "last shared L1 block")
-	s.l1.branch = s.l1.branch.Fork(s.forkName(), last)
-	s.l1.head = rapid.Uint64Range(last+1, s.l1.head+1).Draw(t, "new L1 head")
+	last := rapid.Uint64Range(max(s.l1Final, s.l1.Head-min(s.l1.Head, 4)), s.l1.Head-1).Draw(t, "last shared L1 block")
+	s.l1.Branch = s.l1.Branch.Fork(s.forkName(), last)
+	s.l1.Head = rapid.Uint64Range(last+1, s.l1.Head+1).Draw(t, "new L1 head")
 	shared := simL2PerL1*(last+1) - 1
 	s.others = append(s.others, s.truth)
-	s.truth = simLine{s.truth.branch.ForkOn(s.l1.branch, s.forkName(), shared), min(s.truth.tip, shared)}
-	s.derived = min(s.derived, rapid.Uint64Range(last, s.l1.head).Draw(t, "derived again"))
-	s.say("l1 reorg head=%s; L2 goes on after %s", s.name(s.l1.branch.Block(s.l1.head)), s.name(s.truth.branch.Block(s.truth.tip)))
+	s.truth = simLine{s.truth.branch.ForkOn(s.l1.Branch, s.forkName(), shared), min(s.truth.tip, shared)}
+	s.derived = min(s.derived, rapid.Uint64Range(last, s.l1.Head).Draw(t, "derived again"))
+	s.say("l1 reorg head=%s; L2 goes on after %s", s.name(s.l1.Branch.Block(s.l1.Head)), s.name(s.truth.branch.Block(s.truth.tip)))
 	s.see()
 }
 
@@ -233,12 +233,12 @@ func (s *simulation) finalizeL1(t *rapid.T) {
 		return // nothing to finalize
 	}
 	s.l1Final = rapid.Uint64Range(s.l1Final, s.derived).Draw(t, "L1 finality")
-	s.say("l1 finalized=%s", s.name(s.l1.branch.Block(s.l1Final)))
+	s.say("l1 finalized=%s", s.name(s.l1.Branch.Block(s.l1Final)))
 }
 
 // replaceL2 has the honest source revoke blocks on an unchanged L1, which takes an L1 block to read.
 func (s *simulation) replaceL2(t *rapid.T) {
-	if s.derived >= s.l1.head || s.truth.tip <= s.finality() {
+	if s.derived >= s.l1.Head || s.truth.tip <= s.finality() {
 		return // nothing to revoke
 	}
 	last := rapid.Uint64Range(s.finality(), s.truth.tip-1).Draw(t, "last kept")
@@ -259,14 +259,14 @@ func (s *simulation) prepareLie(t *rapid.T) {
 	s.block(lie.branch, lie.tip)
 	known := rapid.Bool().Draw(t, "peers have it")
 	if known {
-		s.net.Publish(lie.branch.Blocks(last+1, lie.tip)...)
+		s.el.Peers.Publish(lie.branch.Blocks(last+1, lie.tip)...)
 	}
 	s.say("branch up to %s (peers have it: %v)", s.name(lie.branch.Block(lie.tip)), known)
 }
 
 // produce is the honest sequencer at work.
 func (s *simulation) produce() (modelel.Block, bool) {
-	if s.truth.tip+1 > simL2PerL1*(s.l1.head+1)-1 {
+	if s.truth.tip+1 > simL2PerL1*(s.l1.Head+1)-1 {
 		return modelel.Block{}, false // the next L1 origin is not there yet
 	}
 	s.truth.tip++
@@ -302,7 +302,7 @@ func (s *simulation) gossipNext(t *rapid.T) {
 		return // on another branch
 	}
 	next := s.block(line.branch, head.Number+1)
-	if s.view.Canonical(next.Ref.L1Origin) == follow.L1Mismatch || next.Ref.L1Origin.Number > s.l1.head {
+	if s.view.Canonical(next.Ref.L1Origin) == follow.L1Mismatch || next.Ref.L1Origin.Number > s.l1.Head {
 		return // no L1 origin for it
 	}
 	s.truth.tip = max(s.truth.tip, next.Ref.Number)
@@ -327,7 +327,7 @@ func (s *simulation) quietBut(kinds ...Kind) bool {
 }
 
 func (s *simulation) pollHonest(t *rapid.T) {
-	s.derived = rapid.Uint64Range(s.derived, s.l1.head).Draw(t, "derived")
+	s.derived = rapid.Uint64Range(s.derived, s.l1.Head).Draw(t, "derived")
 	status := s.honest()
 	s.history = append(s.history, status)
 	s.poll(status, rapid.IntRange(0, 9).Draw(t, "L1 answers") > 0)
@@ -361,7 +361,7 @@ func (s *simulation) pollLie(t *rapid.T) {
 			status.Finalized = status.LocalSafe
 		}
 	}
-	status.CurrentL1 = s.l1.branch.Block(rapid.Uint64Range(s.derived, s.l1.head).Draw(t, "current L1")).Ref
+	status.CurrentL1 = s.l1.Branch.Block(rapid.Uint64Range(s.derived, s.l1.Head).Draw(t, "current L1")).Ref
 	if status.Finalized == status.LocalSafe && !s.onTruth(status.Finalized) {
 		return // this world has no finalized lies
 	}
@@ -385,7 +385,7 @@ func (s *simulation) pollMixed(t *rapid.T) {
 		status.LocalSafe = part(status.LocalSafe)
 	case 3:
 		if status.LocalSafe.Number > 0 {
-			status.LocalSafe.L1Origin = s.l1.branch.Block(s.l1.head).ID()
+			status.LocalSafe.L1Origin = s.l1.Branch.Block(s.l1.Head).ID()
 			status.LocalSafe.SequenceNumber = 0
 		}
 	}
@@ -411,7 +411,7 @@ func (s *simulation) pollGarbage(t *rapid.T) {
 // publish lets the peers of the engine have the honest chain.
 func (s *simulation) publish(*rapid.T) {
 	s.say("peers have up to %s", s.name(s.truth.branch.Block(s.truth.tip)))
-	s.net.Publish(s.truth.branch.Blocks(0, s.truth.tip)...)
+	s.el.Peers.Publish(s.truth.branch.Blocks(0, s.truth.tip)...)
 }
 
 func (s *simulation) breakEngine(t *rapid.T) {
@@ -442,7 +442,7 @@ func (s *simulation) breakEngine(t *rapid.T) {
 		methods = []modelel.Method{[]modelel.Method{modelel.FCU, modelel.NewPayload, modelel.ByLabel, modelel.ByHash, modelel.ByNumber}[m-1]}
 	}
 	s.say("engine fault: %s, %d times, %v", faults[i].name, n, methods)
-	s.faulty.Next(n, faults[i].fault, methods...)
+	s.el.Line.Next(n, faults[i].fault, methods...)
 	s.faults += n
 }
 
@@ -459,8 +459,7 @@ func (s *simulation) rewindEngine(t *rapid.T) {
 	}
 	number := rapid.Uint64Range(heads.Finalized.Number, heads.Latest.Number-1).Draw(t, "kept")
 	s.say("engine loses blocks above %d", number)
-	s.el.Restart()
-	s.el.Rewind(number)
+	s.el.Kill(number)
 	s.lost = true
 	s.allow(100)
 }
@@ -480,15 +479,15 @@ func (s *simulation) waitPoll(*rapid.T) { s.wait(simPollPeriod) }
 // got beyond everything that was ever claimed.
 func (s *simulation) heal() {
 	s.say("# the trouble is over")
-	s.faulty.Heal()
+	s.el.Line.Heal()
 	s.faults = 0
-	s.l1.head = max(s.l1.head, s.top/simL2PerL1+1, s.truth.tip/simL2PerL1) + 2
-	s.derived, s.l1Final = s.l1.head, s.l1.head
+	s.l1.Head = max(s.l1.Head, s.top/simL2PerL1+1, s.truth.tip/simL2PerL1) + 2
+	s.derived, s.l1Final = s.l1.Head, s.l1.Head
 	for s.truth.tip < simL2PerL1*s.derived-1 {
 		s.produce()
 	}
-	s.net.Publish(s.truth.branch.Blocks(0, s.truth.tip)...)
-	s.say("l1 head=%s; peers have up to %s", s.name(s.l1.branch.Block(s.l1.head)), s.name(s.truth.branch.Block(s.truth.tip)))
+	s.el.Peers.Publish(s.truth.branch.Blocks(0, s.truth.tip)...)
+	s.say("l1 head=%s; peers have up to %s", s.name(s.l1.Branch.Block(s.l1.Head)), s.name(s.truth.branch.Block(s.truth.tip)))
 	s.see()
 }
 

@@ -30,26 +30,6 @@ type simLine struct {
 	tip    uint64
 }
 
-// simL1 is an L1 as it is or as the node sees it.
-type simL1 struct {
-	branch *modelel.L1Branch
-	head   uint64
-}
-
-// Canonical implements originJudge.
-func (l *simL1) Canonical(id eth.BlockID) follow.L1Answer {
-	switch {
-	case id.Hash == common.Hash{}:
-		return follow.L1Unavailable
-	case id.Number > l.head:
-		return follow.L1Behind
-	case l.branch.Block(id.Number).ID() == id:
-		return follow.L1Canonical
-	default:
-		return follow.L1Mismatch
-	}
-}
-
 // simulation is one follower in a world that is not kind to it. The world is all here: L1 and its reorgs, the L2 that an
 // honest source derives from it (the truth), branches of L2 that are lies or history, an execution engine with faults
 // and peers, and the time.
@@ -58,9 +38,9 @@ type simulation struct {
 	chain *modelel.Chain
 	clock *clock.DeterministicClock
 
-	l1      simL1 // as it is
+	l1      testutil.L1 // as it is
 	l1Final uint64
-	view    *simL1 // as the node sees it
+	view    *testutil.L1 // as the node sees it
 	forks   int
 
 	truth   simLine
@@ -68,11 +48,8 @@ type simulation struct {
 	derived uint64          // L1 block up to which the honest source has derived
 	history []follow.Status // what the honest source said
 
-	net    *modelel.Network
-	el     *modelel.EL
+	el     *testutil.Engine
 	snap   bool // the engine executes nothing until it has synced once
-	faulty *modelel.Faulty
-	client struct{ modelel.Engine }
 	engine *modelel.Recorder
 
 	cfg  Config
@@ -104,16 +81,14 @@ func newSimulation(t *rapid.T) *simulation {
 		t:       t,
 		chain:   modelel.NewChain(modelel.BlockTimes(simL1BlockTime, 2)),
 		clock:   clock.NewDeterministicClock(time.Unix(modelel.DefaultGenesisTime, 0)),
-		net:     modelel.NewNetwork(),
 		refs:    make(map[common.Hash]eth.L2BlockRef),
 		highest: make(map[*modelel.Branch]uint64),
 		handed:  make(map[follow.Applied]bool),
 	}
-	s.l1 = simL1{s.chain.L1(), 2}
-	s.view = &simL1{s.l1.branch, s.l1.head}
+	s.l1 = testutil.L1{Branch: s.chain.L1(), Head: 2}
+	s.view = &testutil.L1{Branch: s.l1.Branch, Head: s.l1.Head}
 	s.truth = simLine{s.chain.L2(), 2}
-	s.net.Publish(s.truth.branch.Blocks(0, 2)...)
-	opts := []modelel.Option{modelel.WithNetwork(s.net), modelel.SyncAfterTime(time.Second, s.clock.Now)}
+	opts := []modelel.Option{modelel.SyncAfterTime(time.Second, s.clock.Now)}
 	s.cfg = Config{
 		Rollup: s.chain.RollupConfig(), PollPeriod: simPollPeriod, CallTimeout: time.Minute, ColdStart: 10 * time.Second,
 		ELSync: rapid.Bool().Draw(t, "EL sync"),
@@ -125,8 +100,7 @@ func newSimulation(t *rapid.T) *simulation {
 	if rapid.Bool().Draw(t, "op-reth") {
 		opts = append(opts, modelel.Reth())
 	}
-	s.el = s.chain.NewEL(opts...)
-	s.faulty = modelel.NewFaulty(s.el)
+	s.el = testutil.NewEngine(s.chain, modelel.NewNetwork(s.truth.branch.Blocks(0, 2)...), opts...)
 	s.finalized = s.block(s.truth.branch, 0).Ref
 	s.say("# EL sync: %v", s.cfg.ELSync)
 	s.start()
@@ -135,8 +109,7 @@ func newSimulation(t *rapid.T) *simulation {
 
 // start makes a new controller, as a start of the follower does.
 func (s *simulation) start() {
-	s.connect()
-	s.engine = modelel.NewRecorder(&s.client, s.chain.Name)
+	s.engine = modelel.NewRecorder(s.el.Connect(), s.chain.Name)
 	c, err := New(s.cfg, Deps{
 		Engine: s.engine, L1: s.view, Observer: s, Metrics: simMetrics{}, Clock: s.clock,
 		Log: log.NewLogger(log.DiscardHandler()),
@@ -145,11 +118,8 @@ func (s *simulation) start() {
 		s.t.Fatal(err)
 	}
 	s.c, s.shown = c, Snapshot{}
-	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, final: func() uint64 { return s.l1Final }, start: s.view.head}
+	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, final: func() uint64 { return s.l1Final }, start: s.view.Head}
 }
-
-// connect gives the node a new client of its engine.
-func (s *simulation) connect() { s.client.Engine = testutil.NewClient(s.cfg.Rollup, s.faulty, s.el) }
 
 // say adds a line to the transcript.
 func (s *simulation) say(format string, args ...any) {
@@ -218,7 +188,7 @@ func (s *simulation) honest() follow.Status {
 	at := func(n uint64) eth.L2BlockRef { return s.block(s.truth.branch, n).Ref }
 	return follow.Status{
 		LocalSafe: at(localSafe), Safe: at(safe), Finalized: at(finalized),
-		CurrentL1: s.l1.branch.Block(s.derived).Ref,
+		CurrentL1: s.l1.Branch.Block(s.derived).Ref,
 	}
 }
 
@@ -269,7 +239,7 @@ func (s *simulation) gossip(b modelel.Block) {
 
 // see lets the node see L1 as it is.
 func (s *simulation) see() {
-	s.view.branch, s.view.head = s.l1.branch, s.l1.head
+	s.view.Branch, s.view.Head = s.l1.Branch, s.l1.Head
 	s.c.Rewind()
 	s.allow(20)
 }

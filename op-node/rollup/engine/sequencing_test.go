@@ -119,7 +119,7 @@ func TestSealFailures(t *testing.T) {
 				job, err := b.build(b.chain.Block(5))
 				require.NoError(t, err)
 				b.heard.take()
-				b.engine.Next(1, c.fault, modelel.GetPayload)
+				b.el.Line.Next(1, c.fault, modelel.GetPayload)
 				_, err = b.seal(job)
 				require.ErrorIs(t, err, c.is)
 				require.Empty(t, b.heard.take(), "the caller has the error, nobody else needs it")
@@ -282,10 +282,10 @@ func TestPendingTargetsGiveWay(t *testing.T) {
 func TestBackoffsOfTheEngine(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.c.cfg.PollPeriod = time.Minute // nobody reads it now
-		b.engine.Always(modelel.Drop())
+		b.el.Line.Always(modelel.Drop())
 		require.NoError(t, b.c.Insert(b.chain.Block(6).Envelope))
 		time.Sleep(5 * time.Minute)
-		b.engine.Heal()
+		b.el.Line.Heal()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.Equal(t, b.chain.Block(6).Ref, b.c.Snapshot().Heads.Unsafe.L2BlockRef, "an error")
@@ -475,7 +475,7 @@ func TestRecoverIsConfirmed(t *testing.T) {
 func TestCallsEndWithTheirContext(t *testing.T) {
 	onBench(t, func(b *bench) {
 		gate := modelel.NewGate()
-		b.engine.Next(1, gate.Hold(), modelel.FCU)
+		b.el.Line.Next(1, gate.Hold(), modelel.FCU)
 		go func() { _, _ = b.build(b.chain.Block(5)) }()
 		synctest.Wait()
 		b.log.Log().Take()

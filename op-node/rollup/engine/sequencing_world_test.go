@@ -27,9 +27,7 @@ import (
 type bench struct {
 	t      *testing.T
 	chain  *modelel.Chain
-	el     *modelel.EL
-	engine *modelel.Faulty
-	odd    *oddEngine
+	el     *testutil.Engine
 	log    *modelel.Recorder
 	c      *Controller
 	heard  heard
@@ -42,12 +40,10 @@ type bench struct {
 func onBench(t *testing.T, story func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, chain: modelel.NewChain(), reorgs: make(map[string]int), l1: make(map[eth.BlockID]follow.L1Answer)}
-		b.el = b.chain.NewEL()
+		b.el = testutil.NewEngine(b.chain, modelel.NewNetwork())
 		b.el.Load(b.chain.L2().Blocks(1, 5)...)
 		b.el.SetLabels(b.chain.Block(3).Hash(), b.chain.Block(1).Hash())
-		b.engine = modelel.NewFaulty(b.el)
-		b.odd = &oddEngine{Faulty: b.engine}
-		b.log = modelel.NewRecorder(testutil.NewClient(b.chain.RollupConfig(), b.odd, b.el), b.chain.Name)
+		b.log = modelel.NewRecorder(b.el.Connect(), b.chain.Name)
 		logger := testlog.Logger(t, slog.LevelError+1)
 		var err error
 		b.c, err = New(Config{Rollup: b.chain.RollupConfig(), PollPeriod: 4 * time.Second, CallTimeout: 5 * time.Second}, Deps{
@@ -81,6 +77,8 @@ func (b *bench) Canonical(id eth.BlockID) follow.L1Answer {
 	return follow.L1Canonical
 }
 
+func (b *bench) Ref(id eth.BlockID) eth.L1BlockRef                      { return testutil.L1Ref(id) }
+func (b *bench) Ask(eth.BlockID)                                        {}
 func (b *bench) OnSnapshot(*Snapshot)                                   {}
 func (b *bench) RecordTask(string, time.Duration, time.Duration, bool)  {}
 func (b *bench) RecordUnsafePayloadsBuffer(uint64, uint64, eth.BlockID) {}
@@ -174,52 +172,15 @@ func (b *bench) sourceOn(l1 *modelel.L1Branch, localSafe modelel.Block) {
 type fault func(b *bench, method modelel.Method)
 
 func meets(f modelel.Fault) fault {
-	return func(b *bench, method modelel.Method) { b.engine.Next(1, f, method) }
+	return func(b *bench, method modelel.Method) { b.el.Line.Next(1, f, method) }
 }
 
 // says has the engine answer with a status, whatever it was asked.
 func says(status eth.ExecutePayloadStatus) fault {
-	return func(b *bench, method modelel.Method) { b.odd.next(method, status) }
+	return func(b *bench, method modelel.Method) { b.el.SayNext(method, status) }
 }
 
-// oddEngine is an engine that can be made to answer with any status.
-type oddEngine struct {
-	*modelel.Faulty
-	mu     sync.Mutex
-	method modelel.Method
-	status eth.ExecutePayloadStatus
-}
-
-func (o *oddEngine) next(method modelel.Method, status eth.ExecutePayloadStatus) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.method, o.status = method, status
-}
-
-func (o *oddEngine) take(method modelel.Method) (eth.PayloadStatusV1, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.method != method {
-		return eth.PayloadStatusV1{}, false
-	}
-	o.method = ""
-	return eth.PayloadStatusV1{Status: o.status}, true
-}
-
-func (o *oddEngine) ForkchoiceUpdate(ctx context.Context, fc *eth.ForkchoiceState, attrs *eth.PayloadAttributes) (*eth.ForkchoiceUpdatedResult, error) {
-	if status, ok := o.take(modelel.FCU); ok {
-		return &eth.ForkchoiceUpdatedResult{PayloadStatus: status}, nil
-	}
-	return o.Faulty.ForkchoiceUpdate(ctx, fc, attrs)
-}
-
-func (o *oddEngine) NewPayload(ctx context.Context, payload *eth.ExecutionPayload, root *common.Hash) (*eth.PayloadStatusV1, error) {
-	if status, ok := o.take(modelel.NewPayload); ok {
-		return &status, nil
-	}
-	return o.Faulty.NewPayload(ctx, payload, root)
-}
-
+// give has the engine look at a block, whatever it makes of it.
 func (b *bench) give(block modelel.Block) {
 	b.t.Helper()
 	_, err := b.el.NewPayload(context.Background(), block.Envelope.ExecutionPayload, block.Envelope.ParentBeaconBlockRoot)

@@ -108,7 +108,7 @@ func (s *story) start(d testutil.Command) error {
 func (s *story) l1Command(first string, d testutil.Command) error {
 	switch first {
 	case "down", "up":
-		s.l1.down = first == "down"
+		s.l1.Down = first == "down"
 	case "fork":
 		at, _ := d.Value("at")
 		last, err := s.chain.FindL1(at)
@@ -126,19 +126,19 @@ func (s *story) l1Command(first string, d testutil.Command) error {
 		if err != nil {
 			return err
 		}
-		s.l1.final = &final.Ref.Number
+		s.l1.Final = &final.Ref.Number
 	}
 	if name, ok := d.Value("head"); ok {
 		head, err := s.chain.FindL1(name)
 		if err != nil {
 			return err
 		}
-		s.l1.head = head.Ref.Number
-		if s.l1.branch, err = s.chain.L1Branch(modelel.Fork(name)); err != nil {
+		s.l1.Head = head.Ref.Number
+		if s.l1.Branch, err = s.chain.L1Branch(modelel.Fork(name)); err != nil {
 			return err
 		}
 	}
-	if s.controller != nil && !s.l1.down {
+	if s.controller != nil && !s.l1.Down {
 		s.moveL1()
 	}
 	return nil

@@ -27,7 +27,7 @@ type story struct {
 	chain *modelel.Chain
 	// other is another rollup; its blocks are called x0, x1, ….
 	other *modelel.Chain
-	l1    storyL1
+	l1    testutil.L1
 	el    *testutil.Engine
 	calls *modelel.Recorder
 	cfg   Config
@@ -65,40 +65,9 @@ type storyEvent struct {
 	answer string
 }
 
-// storyL1 is the follower's view of L1: a branch up to a head.
-type storyL1 struct {
-	branch *modelel.L1Branch
-	head   uint64
-	down   bool
-	// final is the finalized block, if it is not the head.
-	final *uint64
-}
-
-// finalized is the number of the finalized block.
-func (l *storyL1) finalized() uint64 {
-	if l.final != nil {
-		return *l.final
-	}
-	return l.head
-}
-
-// Canonical answers as the view of L1 does.
-func (l *storyL1) Canonical(id eth.BlockID) follow.L1Answer {
-	switch {
-	case l.down:
-		return follow.L1Unavailable
-	case id.Number > l.head:
-		return follow.L1Behind
-	case l.branch.Block(id.Number).ID() == id:
-		return follow.L1Canonical
-	default:
-		return follow.L1Mismatch
-	}
-}
-
 func newStory(t testing.TB) *story {
 	s := &story{t: t, chain: modelel.NewChain(), other: modelel.NewChain(modelel.GenesisTime(modelel.DefaultGenesisTime - 7))}
-	s.l1.branch = s.chain.L1()
+	s.l1.Branch = s.chain.L1()
 	s.logs = &storyLog{story: s}
 	rollup := s.chain.RollupConfig()
 	period := 2 * time.Duration(rollup.BlockTime) * time.Second
@@ -127,7 +96,7 @@ func (s *story) boot() {
 		s.t.Fatalf("boot: %v", err)
 	}
 	s.controller, s.seen, s.handed = c, c.Snapshot(), follow.Target{}
-	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, l1: s.l1.Canonical, final: s.l1.finalized, start: s.l1.head}
+	s.gate = gate{cfg: s.cfg.Rollup, el: s.el, l1: s.l1.Canonical, final: s.l1.Finalized, start: s.l1.Head}
 	s.judged, s.reason = false, follow.None
 }
 

@@ -28,8 +28,7 @@ import (
 type testbed struct {
 	chain *modelel.Chain
 	clock *clock.DeterministicClock
-	net   *modelel.Network
-	el    *modelel.EL
+	el    *testutil.Engine
 	// client is the engine as a node sees it.
 	client *sources.EngineClient
 }
@@ -37,15 +36,15 @@ type testbed struct {
 // newTestbed is an engine that has 0 to 10 with safe 5 and finalized 2. Branch b leaves the main one after 6, branch f
 // after 1, which is below finality. Peers have all of them up to 30.
 func newTestbed() *testbed {
-	b := &testbed{chain: modelel.NewChain(modelel.BlockTimes(simL1BlockTime, 2)), net: modelel.NewNetwork(),
+	b := &testbed{chain: modelel.NewChain(modelel.BlockTimes(simL1BlockTime, 2)),
 		clock: clock.NewDeterministicClock(time.Unix(modelel.DefaultGenesisTime, 0))}
-	b.net.Publish(b.chain.L2().Blocks(0, 30)...)
-	b.net.Publish(b.chain.L2().Fork("b", 6).Blocks(7, 30)...)
-	b.net.Publish(b.chain.L2().Fork("f", 1).Blocks(2, 30)...)
-	b.el = b.chain.NewEL(modelel.WithNetwork(b.net), modelel.SyncAfterTime(time.Second, b.clock.Now))
+	peers := modelel.NewNetwork(b.chain.L2().Blocks(0, 30)...)
+	peers.Publish(b.chain.L2().Fork("b", 6).Blocks(7, 30)...)
+	peers.Publish(b.chain.L2().Fork("f", 1).Blocks(2, 30)...)
+	b.el = testutil.NewEngine(b.chain, peers, modelel.SyncAfterTime(time.Second, b.clock.Now))
 	b.el.Load(b.chain.L2().Blocks(1, 10)...)
 	b.el.SetLabels(b.chain.Block(5).Hash(), b.chain.Block(2).Hash())
-	b.client = testutil.NewClient(b.chain.RollupConfig(), b.el, b.el)
+	b.client = b.el.Connect()
 	return b
 }
 
@@ -134,7 +133,7 @@ func newOurs() *ours {
 	b := newTestbed()
 	cfg := Config{Rollup: b.chain.RollupConfig(), PollPeriod: simPollPeriod, CallTimeout: time.Minute, ColdStart: 10 * time.Second}
 	c, err := New(cfg, Deps{
-		Engine: b.client, L1: &simL1{b.chain.L1(), 1000}, Observer: nullObserver{}, Metrics: simMetrics{}, Clock: b.clock,
+		Engine: b.client, L1: &testutil.L1{Branch: b.chain.L1(), Head: 1000}, Observer: nullObserver{}, Metrics: simMetrics{}, Clock: b.clock,
 		Log: log.NewLogger(log.DiscardHandler()),
 	})
 	if err != nil {

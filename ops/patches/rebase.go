@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -47,19 +48,21 @@ func (r *run) onto(ctx context.Context, commits []apply.Commit, dir string) erro
 		return err
 	}
 	r.say("the branch rebased in %s has %d of %d patches", r.tree.Dir, len(done), len(commits))
+	var problems []error
+	if len(work) > 0 {
+		problems = append(problems, fmt.Errorf("work is needed on %s", strings.Join(work, ", ")))
+	}
 	if len(done) > 0 {
 		if err := r.tree.PinBundle(ctx); err != nil {
 			return err
 		}
 		if err := vet(ctx, r.tree, series.Packages(done)); err != nil {
-			return fmt.Errorf("what applies does not compile: %w", err)
+			problems = append(problems, fmt.Errorf("what applies does not vet: %w", err))
+		} else {
+			r.say("what applies vets")
 		}
-		r.say("and vets")
 	}
-	if len(work) > 0 {
-		return fmt.Errorf("%d patches need work: %s", len(work), strings.Join(work, ", "))
-	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // importTree makes a commit of the sources in dir.

@@ -24,11 +24,15 @@ var everything = []string{"./op-node/...", "./op-supernode/...", "./op-service/e
 // devstack uses what the series touches, and cannot run here: it is vetted.
 const devstack = "./op-devstack/sysgo"
 
+// maxVetLines is how much of what vet says is shown.
+const maxVetLines = 30
+
 // vet checks that packages and their tests compile, and more.
 func vet(ctx context.Context, t *tree.Tree, packages []string) error {
 	out, err := t.Go(ctx, append([]string{"vet"}, packages...)...)
 	if err != nil {
-		return fmt.Errorf("go vet: %w\n%s", err, out)
+		lines := strings.SplitAfter(out, "\n")
+		return fmt.Errorf("go vet: %w\n%s", err, strings.Join(lines[:min(len(lines), maxVetLines)], ""))
 	}
 	return nil
 }

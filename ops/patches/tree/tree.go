@@ -198,6 +198,10 @@ func output(cmd *exec.Cmd) (string, error) {
 
 // Checkout has the files of a commit in the copy, instead of what was there.
 func (t *Tree) Checkout(ctx context.Context, commit string) error {
+	// The checksum that is built is no commit's, and where two commits have different ones git does not take it away.
+	if _, err := t.Git(ctx, "update-index", "--no-skip-worktree", bundleSum); err != nil {
+		return err
+	}
 	if _, err := t.Git(ctx, "checkout", "--quiet", "--force", "--detach", commit); err != nil {
 		return err
 	}

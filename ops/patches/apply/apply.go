@@ -3,7 +3,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,7 @@ import (
 )
 
 // Last is the ref of what the series' branch was made last. Where the branch is elsewhere, somebody works on it.
-const Last = "refs/patches/Last"
+const Last = "refs/patches/applied"
 
 // Commit is a patch that has been applied.
 type Commit struct {
@@ -88,6 +87,6 @@ func unsaved(ctx context.Context, t *tree.Tree) error {
 	if branch == last && changed == "" {
 		return nil
 	}
-	return errors.New("the copy of upstream in " + t.Dir + " has been edited: make patches-save exports its branch series, " +
-		"or give the edits up with git reset --hard, git checkout series and git update-ref refs/heads/series " + Last)
+	return fmt.Errorf("the copy of upstream in %s has been edited: make patches-save exports its branch series, or give the edits up with "+
+		"git checkout --force -B series %s there", t.Dir, Last)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,4 +108,45 @@ func TestWaitingClientsAreAnsweredAtTheEnd(t *testing.T) {
 			require.NoError(t, <-waited)
 		})
 	}
+}
+
+// A follower waits at a node that derives, and its own follower waits at it: both hear by whom their labels come (spec W1, D1).
+func TestFollowersWaitAtOurNodes(t *testing.T) {
+	w := newWorld(t)
+	source := w.start(t, new(logBook))
+	var id string
+	for depth := 2; depth <= 3; depth++ {
+		next := newWorld(t)
+		next.cfg.L1.URL, next.cfg.L2.URL, next.cfg.Chain = w.cfg.L1.URL, w.cfg.L2.URL, w.cfg.Chain
+		next.cfg.Follow.Sources = []string{source.HTTPEndpoint()}
+		follower := next.start(t, new(logBook))
+		var state struct {
+			ID   string
+			Path []string
+		}
+		require.Eventually(t, func() bool {
+			require.NoError(t, call(t.Context(), follower.HTTPEndpoint(), &state, "follow_status"))
+			return len(state.Path) == depth && expired(t, source) > 1
+		}, 30*time.Second, 50*time.Millisecond, "it waits in vain again and again: nothing changes here")
+		require.Equal(t, state.ID, state.Path[0])
+		require.True(t, id == "" || state.Path[1] == id)
+		source, id = follower, state.ID
+	}
+}
+
+// expired is how many waits at a node have brought nothing new.
+func expired(t *testing.T, n *Node) float64 {
+	families, err := n.metrics.Registry().Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if !strings.HasSuffix(family.GetName(), "_follow_waits_total") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if m.GetLabel()[0].GetValue() == string(feed.Expired) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }

@@ -27,11 +27,13 @@ type Source interface {
 	Lineage(ctx context.Context) (sources.Lineage, error)
 }
 
-// report is what a poller brought home: an answer, when it arrived, and how long it took.
+// report is what a poller brought home: an answer, when it arrived, how long it took, and whether it is one to a wait.
 type report struct {
 	rank    int
 	at      time.Time
 	took    time.Duration
+	waited  bool
+	news    bool // an answer to a wait that no other said lately
 	status  follow.Status
 	lineage sources.Lineage
 	err     error
@@ -53,12 +55,12 @@ type poller struct {
 	schedule poll.Schedule
 	patience poll.Patience
 	wait     poll.Wait
-	// said are the answers to waits. rejected tells that nothing came of the newest answer: the judge's word.
-	said     poll.Memory[follow.Status]
-	rejected atomic.Bool
-	// waited tells that the newest answer was one to a wait, newsAt when one last was news.
-	waited bool
+	// said are the answers to waits, newsAt is when one last was news, and silent tells that this is long ago.
+	said   poll.Memory[follow.Status]
 	newsAt time.Time
+	silent bool
+	// strikes is of how many of them nothing came, by the judge's word, since one was accepted that was news.
+	strikes atomic.Int32
 	// demanded tells that the next request must not wait.
 	demanded bool
 	// retry is the time from a request that failed to the next one.
@@ -152,9 +154,19 @@ func (p *poller) hint() { signal(p.hints) }
 // demand has the source asked soon, whether or not it has changed, as hint does.
 func (p *poller) demand() { signal(p.demands) }
 
-// judged tells what became of the newest answer. It may be called from any goroutine.
-func (p *poller) judged(reason follow.Reason) {
-	p.rejected.Store(reason.Class() == follow.ClassRejected || reason == follow.StatusBehind || reason == follow.Unconfirmed)
+// judged tells what became of an answer. A source may say one thing to those who wait, of which nothing comes, and another when it
+// is polled. It may be called from any goroutine.
+func (p *poller) judged(r report, reason follow.Reason) {
+	switch {
+	case !r.waited:
+	case reason.Class() == follow.ClassRejected, reason == follow.StatusBehind:
+		p.strikes.Add(1)
+		p.demand()
+	case reason == follow.Unconfirmed: // the judge has it asked again in time
+		p.strikes.Add(1)
+	case r.news:
+		p.strikes.Store(0)
+	}
 }
 
 func signal(to chan<- struct{}) {
@@ -167,10 +179,10 @@ func signal(to chan<- struct{}) {
 // ask gets one answer of the source: it waits for a change where the source lets it, and else polls. While the source does not
 // answer it is polled.
 func (p *poller) ask(ctx context.Context) report {
-	if p.rejected.Swap(false) && p.waited { // it may say something else when it is polled
+	if p.strikes.Load() >= maxStrikes {
+		p.strikes.Store(0)
 		p.wait = p.wait.OnFailure(p.clock.Now(), 0)
 	}
-	p.waited = false
 	if !p.failing && !p.demanded && p.wait.On(p.clock.Now()) {
 		if r, ok := p.await(ctx); ok {
 			return r
@@ -178,12 +190,12 @@ func (p *poller) ask(ctx context.Context) report {
 	}
 	p.demanded = false
 	r := p.poll(ctx)
-	if silent := !p.newsAt.IsZero() && r.at.Sub(p.newsAt) >= longSilence; silent && r.err == nil {
+	if p.silent && r.err == nil {
 		var news bool
 		if p.said, news = p.said.Hear(r.status); news { // and no wait has said so
 			p.wait = p.wait.OnFailure(r.at, 0)
 		}
-		p.newsAt = r.at
+		p.silent, p.newsAt = false, r.at
 	}
 	return r
 }
@@ -207,7 +219,7 @@ func (p *poller) await(ctx context.Context) (r report, ok bool) {
 		}
 		return r, true
 	}
-	r = report{rank: p.rank, at: at, took: unknown, status: update.Status}
+	r = report{rank: p.rank, at: at, took: unknown, waited: true, status: update.Status}
 	if took := at.Sub(sent) - length; took >= 0 { // nothing changed; or nothing was waited for
 		r.took = took
 		p.patience = patience.OnAnswer(at, took)
@@ -215,20 +227,23 @@ func (p *poller) await(ctx context.Context) (r report, ok bool) {
 	p.known.hear(at, update.Lineage, update.LineageErr)
 	r.err = p.introduce(ctx, deadline)
 	r.lineage = p.known.lineage
-	var news bool
-	if p.said, news = p.said.Hear(update.Status); news {
+	if p.said, r.news = p.said.Hear(update.Status); r.news {
 		p.newsAt = at
 	} else {
 		p.schedule = p.schedule.OnRequest(sent)
-		p.demanded = at.Sub(p.newsAt) >= longSilence
+		p.silent = at.Sub(p.newsAt) >= longSilence
+		p.demanded = p.demanded || p.silent
 	}
-	p.wait = p.wait.OnAnswer(sent, update.Version, news, p.schedule.Token())
-	p.last, p.waited = update.Status, true
+	p.wait = p.wait.OnAnswer(sent, update.Version, r.news, p.schedule.Token())
+	p.last = update.Status
 	return r, true
 }
 
 // longSilence is after how much time in which waits brought nothing new a source is polled, for it may say more then.
 const longSilence = 30 * time.Second
+
+// maxStrikes is of how many answers to waits nothing may come, with none accepted that is news, until the source is polled for some time instead.
+const maxStrikes = 3
 
 // unknown is the time that an answer took which was waited for.
 const unknown time.Duration = -1

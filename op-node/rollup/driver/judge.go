@@ -75,7 +75,7 @@ func (d *Driver) judgeReports() {
 			} else {
 				d.decide(follow.NoSource)
 			}
-			d.pollers[r.rank].judged(d.court.candidates[r.rank].reason)
+			d.pollers[r.rank].judged(r, d.court.candidates[r.rank].reason)
 		case <-d.again:
 			d.rehear()
 		case <-confirm.Ch():

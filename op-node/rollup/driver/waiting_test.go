@@ -196,7 +196,7 @@ func TestSourcesThatWaitBadly(t *testing.T) {
 				return update(s), nil
 			}
 		}, lag: 1100 * time.Millisecond},
-		// A wait at the one that lags may last its whole length.
+		// A wait at the one that lags may last its whole length, after the tokens have been used up.
 		"backends that are not level take turns": {after: func(w *world) testutil.After {
 			a, b := waits(w.deriving), waits(func() follow.Status { return w.truth(max(w.l1Head(), 1) - 1) })
 			turn := 0
@@ -206,7 +206,7 @@ func TestSourcesThatWaitBadly(t *testing.T) {
 				}
 				return a(ctx, version, wait)
 			}
-		}, lag: 4100 * time.Millisecond},
+		}, lag: 7100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ const (
 	// shortest is the shortest wait worth its request. What fails sooner was not cut short, but refused.
 	shortest = 500 * time.Millisecond
 	// firstPause and longestPause are for how long a source is polled at which waiting failed: first, and after it failed again
-	// and again. A node that is upgraded, or has room again, is found out in that time.
+	// and again; one that went well for that long begins anew. A node that is upgraded, or has room again, is found out in that time.
 	firstPause, longestPause = 30 * time.Second, 10 * time.Minute
 )
 
@@ -17,13 +17,14 @@ type Wait struct {
 	// full is the longest wait, length the present one, which cuts have halved since the last pause.
 	full, length time.Duration
 	version      string
+	// next is when the next wait may begin, resume when waiting began or begins after a pause, which took so long.
 	next, resume time.Time
 	pause        time.Duration
 }
 
 // NewWait waits for up to the given time.
 func NewWait(full time.Duration) Wait {
-	return Wait{full: full, length: full, pause: firstPause}
+	return Wait{full: full, length: full}
 }
 
 // On tells whether to wait, instead of polling.
@@ -46,7 +47,7 @@ func (w Wait) Request() (version string, length time.Duration) {
 // OnAnswer tells that a wait that began at a time brought a version. Without progress, the next one does not begin before a token is
 // there: an answer that comes at once, for ever, costs what a poll costs.
 func (w Wait) OnAnswer(sent time.Time, version string, progress bool, token time.Time) Wait {
-	w.version, w.pause = version, firstPause
+	w.version = version
 	w.next = sent.Add(apart)
 	if !progress {
 		w.next = latest(w.next, token)
@@ -61,9 +62,12 @@ func (w Wait) OnFailure(now time.Time, after time.Duration) Wait {
 		w.length /= 2
 		return w
 	}
-	resumed := NewWait(w.full)
-	resumed.resume, resumed.pause = now.Add(w.pause), min(2*w.pause, longestPause)
-	return resumed
+	paused := NewWait(w.full)
+	if paused.pause = firstPause; now.Sub(w.resume) < longestPause {
+		paused.pause = max(firstPause, min(2*w.pause, longestPause))
+	}
+	paused.resume = now.Add(paused.pause)
+	return paused
 }
 
 // Memory has the newest things that were said, to tell news from what is repeated.

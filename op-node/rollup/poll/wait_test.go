@@ -53,8 +53,10 @@ func TestWait(t *testing.T) {
 		pause = min(2*pause, longestPause)
 	}
 	require.Equal(t, []time.Duration{full, full, full}, lengths(cut.OnAnswer(now, "b", true, now)))
-	again := cut.OnAnswer(now, "b", true, now).OnFailure(now, 0)
-	require.True(t, again.On(now.Add(firstPause)), "an answer makes up for it")
+	cut = cut.OnAnswer(now, "b", true, now)
+	require.False(t, cut.OnFailure(now.Add(time.Minute), 0).On(now.Add(time.Minute+firstPause)), "an answer does not make up for it")
+	now = now.Add(longestPause)
+	require.True(t, cut.OnFailure(now, 0).On(now.Add(firstPause)), "a long time does")
 }
 
 func TestMemory(t *testing.T) {

@@ -305,7 +305,7 @@ func (d *Driver) answerQuestions() {
 // hintSources has all sources asked at once.
 func (d *Driver) hintSources() {
 	for _, p := range d.pollers {
-		p.hint()
+		p.demand()
 	}
 }
 

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,13 +13,16 @@ import (
 
 // Follow are the metrics of follow mode and of the engine queue. They are registered in both modes, so that a scrape always has them.
 type Follow struct {
+	info          *prometheus.GaugeVec
 	sourceUp      *prometheus.GaugeVec
 	sourceSuccess *prometheus.GaugeVec
 	sourceSeconds *prometheus.HistogramVec
 	verdicts      *prometheus.CounterVec
 	sourceHead    *prometheus.GaugeVec
 	followed      *prometheus.GaugeVec
+	switches      prometheus.Counter
 	disagreements prometheus.Counter
+	unresolved    prometheus.Gauge
 	fresh         prometheus.Gauge
 	lagBlocks     prometheus.Gauge
 	lagSeconds    prometheus.Gauge
@@ -50,6 +54,8 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		return factory.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: taskBuckets}, labels)
 	}
 	return &Follow{
+		info: factory.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "follow_info",
+			Help: "1 on a node that follows, with its quorum and number of sources; absent on one that derives"}, []string{"quorum", "sources"}),
 		sourceUp:      gauge("follow_source_up", "1 if the last poll of the source was answered, else 0"),
 		sourceSuccess: gauge("follow_source_last_success_unix", "Unix time of the last answer of the source"),
 		sourceSeconds: seconds("follow_source_poll_seconds", "Duration of polls of the source", "source"),
@@ -58,6 +64,8 @@ func newFollow(factory opservicemetrics.Factory) *Follow {
 		sourceHead: factory.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "follow_source_head_number",
 			Help: "Number of the heads that the source shows"}, []string{"source", "type"}),
 		followed:      gauge("follow_source_followed", "1 for the source that is followed; with a quorum above one, for none"),
+		switches:      counter("follow_switches_total", "Times that another source was followed than before"),
+		unresolved:    single("follow_reorg_unresolved", "1 while a light sequencer builds beside the chain of its source, which the engine does not get, else 0"),
 		disagreements: counter("follow_disagreements_total", "Times that two sources began to contradict each other"),
 		fresh:         single("follow_fresh", "1 while the applied labels are fresh, else 0"),
 		lagBlocks:     single("follow_lag_blocks", "How many blocks the applied local-safe head is behind the best accepted source"),
@@ -102,10 +110,34 @@ func (f *Follow) RecordSourceHeads(source string, status follow.Status) {
 	f.sourceHead.WithLabelValues(source, "l1_derived").Set(float64(status.CurrentL1.Number))
 }
 
-// RecordFollowed tells which source is followed.
-func (f *Follow) RecordFollowed(source string) {
-	f.followed.Reset()
+// RecordSources shows that the node follows, and whom. Each source is there from the beginning, with each reason at zero, so
+// that the first of its kind is an increase.
+func (f *Follow) RecordSources(names []string, quorum int) {
+	f.info.WithLabelValues(strconv.Itoa(quorum), strconv.Itoa(len(names))).Set(1)
+	for _, name := range names {
+		f.sourceUp.WithLabelValues(name)
+		f.followed.WithLabelValues(name)
+		for _, reason := range follow.Reasons() {
+			f.verdicts.WithLabelValues(name, reason.Code())
+		}
+	}
+}
+
+// RecordFollowed tells which source is followed, and which was before, if any.
+func (f *Follow) RecordFollowed(source, before string) {
+	if before != "" {
+		f.followed.WithLabelValues(before).Set(0)
+		f.switches.Inc()
+	}
 	f.followed.WithLabelValues(source).Set(1)
+}
+
+// RecordUnresolved tells whether blocks are built beside the chain of the source.
+func (f *Follow) RecordUnresolved(unresolved bool) {
+	f.unresolved.Set(0)
+	if unresolved {
+		f.unresolved.Set(1)
+	}
 }
 
 // RecordDisagreement counts pairs of sources that began to contradict each other.

@@ -70,6 +70,7 @@ func TestRegistriesAreSeparate(t *testing.T) {
 
 func TestFollowMetrics(t *testing.T) {
 	m := New()
+	require.NotContains(t, samples(t, m), "follow_info quorum=1 sources=2", "only where the node follows")
 	m.RecordPoll("a", 30*time.Millisecond, true)
 	m.RecordPoll("b", time.Second, false)
 	m.RecordVerdict("a", "order")
@@ -77,6 +78,10 @@ func TestFollowMetrics(t *testing.T) {
 	m.RecordTask("follow", time.Millisecond, time.Second, true)
 	m.RecordL1ViewHits(3)
 	m.RecordL1ViewMisses(1)
+	m.RecordSources([]string{"a", "b"}, 1)
+	m.RecordFollowed("a", "")
+	m.RecordFollowed("b", "a")
+	m.RecordUnresolved(true)
 	got := samples(t, m)
 	require.NotZero(t, got["follow_source_last_success_unix source=a"])
 	require.NotContains(t, got, "follow_source_last_success_unix source=b")
@@ -86,6 +91,12 @@ func TestFollowMetrics(t *testing.T) {
 		"follow_source_poll_seconds source=a":           1,
 		"follow_source_poll_seconds source=b":           1,
 		"follow_verdicts_total reason=order source=a":   1,
+		"follow_verdicts_total reason=order source=b":   0,
+		"follow_info quorum=1 sources=2":                1,
+		"follow_source_followed source=a":               0,
+		"follow_source_followed source=b":               1,
+		"follow_switches_total":                         1,
+		"follow_reorg_unresolved":                       1,
 		"engine_tasks_total result=success task=follow": 1,
 		"engine_tasks_total result=error task=follow":   1,
 		"engine_task_wait_seconds task=follow":          2,

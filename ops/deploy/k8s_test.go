@@ -5,6 +5,7 @@ package deploy
 import (
 	"bytes"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,4 +74,15 @@ func TestKubernetesReferences(t *testing.T) {
 			require.Contains(t, string(text), want, overlay)
 		}
 	}
+}
+
+// TestAlerts has Prometheus' own tool check the alert rules and run their tests.
+func TestAlerts(t *testing.T) {
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not on this machine: the alert rules were not run")
+	}
+	dir := filepath.Join(root, "ops/prometheus")
+	do(t, tool, "check", "rules", filepath.Join(dir, "alerts.yaml"))
+	do(t, tool, "test", "rules", filepath.Join(dir, "alerts_test.yaml"))
 }

@@ -90,8 +90,12 @@ type Metrics interface {
 	RecordVerdict(source, reason string)
 	// RecordSourceHeads shows what a source says.
 	RecordSourceHeads(source string, status follow.Status)
-	// RecordFollowed tells which source is followed.
-	RecordFollowed(source string)
+	// RecordSources shows the names of the sources, once, and how many have to agree.
+	RecordSources(names []string, quorum int)
+	// RecordFollowed tells which source is followed, and which was before, if any.
+	RecordFollowed(source, before string)
+	// RecordUnresolved tells whether blocks are built beside the chain of the source.
+	RecordUnresolved(unresolved bool)
 	// RecordDisagreement counts pairs of sources that began to contradict each other.
 	RecordDisagreement()
 	// RecordFollowState shows whether the labels are fresh, how far they are behind the best accepted source, in blocks and
@@ -202,6 +206,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	d.controller, d.producer = controller, produce(d.ctx, controller)
 	names := uniqueNames(deps.Sources)
 	d.court = newCourt(names)
+	d.metrics.RecordSources(names, cfg.Quorum)
 	d.showState()
 	for rank, source := range deps.Sources {
 		d.pollers = append(d.pollers, d.newPoller(rank, source))

@@ -463,7 +463,9 @@ func (c *counters) RecordTask(kind string, _, _ time.Duration, failed bool) { c.
 func (*counters) RecordPoll(string, time.Duration, bool)               {}
 func (*counters) RecordVerdict(string, string)                         {}
 func (*counters) RecordSourceHeads(string, follow.Status)              {}
-func (*counters) RecordFollowed(string)                                {}
+func (*counters) RecordFollowed(string, string)                        {}
+func (*counters) RecordSources([]string, int)                          {}
+func (*counters) RecordUnresolved(bool)                                {}
 func (*counters) RecordDisagreement()                                  {}
 func (*counters) RecordL1Gap(uint64)                                   {}
 func (*counters) RecordFollowState(bool, uint64, time.Duration, int64) {}

@@ -84,6 +84,7 @@ func (d *Driver) showState() {
 	progressing, gap := d.progressing(snap)
 	fresh := progressing && d.carried(snap, d.shown.Load())
 	d.metrics.RecordL1Gap(gap)
+	d.metrics.RecordUnresolved(snap.Outcome.Reason == follow.ReorgUnresolved)
 	d.metrics.SetDerivationIdle(fresh)
 	blocks := d.lag(snap)
 	d.metrics.RecordFollowState(fresh, blocks, time.Duration(blocks*d.chain.BlockTime)*time.Second,

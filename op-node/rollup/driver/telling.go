@@ -99,8 +99,12 @@ func (d *Driver) noteChoice(choice follow.Choice) {
 	court := d.court
 	if choice.Source != court.followed && choice.Reason == follow.None {
 		d.log.Info("Following source", "source", d.sourceName(choice.Source), "was", d.sourceName(court.followed))
+		before := ""
+		if court.followed != follow.NoSource {
+			before = d.sourceName(court.followed)
+		}
 		court.followed, court.pendingSince = choice.Source, time.Time{}
-		d.metrics.RecordFollowed(d.sourceName(choice.Source))
+		d.metrics.RecordFollowed(d.sourceName(choice.Source), before)
 	}
 	if choice.Reason != court.reason && len(court.candidates) > 1 {
 		if choice.Reason == follow.None {

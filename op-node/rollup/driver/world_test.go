@@ -188,7 +188,9 @@ func (*counts) SetDerivationIdle(bool)                                 {}
 func (*counts) RecordFollowSourceRequest(string)                       {}
 func (*counts) RecordPoll(string, time.Duration, bool)                 {}
 func (*counts) RecordSourceHeads(string, follow.Status)                {}
-func (*counts) RecordFollowed(string)                                  {}
+func (*counts) RecordFollowed(string, string)                          {}
+func (*counts) RecordSources([]string, int)                            {}
+func (*counts) RecordUnresolved(bool)                                  {}
 func (*counts) RecordL1Gap(uint64)                                     {}
 func (*counts) RecordFollowState(bool, uint64, time.Duration, int64)   {}
 func (*counts) RecordWaiters(int)                                      {}

@@ -185,7 +185,9 @@ func (noMetrics) RecordFollowSourceRequest(string)                       {}
 func (noMetrics) RecordPoll(string, time.Duration, bool)                 {}
 func (noMetrics) RecordVerdict(string, string)                           {}
 func (noMetrics) RecordSourceHeads(string, follow.Status)                {}
-func (noMetrics) RecordFollowed(string)                                  {}
+func (noMetrics) RecordFollowed(string, string)                          {}
+func (noMetrics) RecordSources([]string, int)                            {}
+func (noMetrics) RecordUnresolved(bool)                                  {}
 func (noMetrics) RecordDisagreement()                                    {}
 func (noMetrics) RecordL1Gap(uint64)                                     {}
 func (noMetrics) RecordFollowState(bool, uint64, time.Duration, int64)   {}

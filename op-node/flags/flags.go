@@ -244,7 +244,7 @@ func (s *Set) access() []cli.Flag {
 		in.integer(&c.BatchAnswerLimit, "rpc.batch-answer-limit", "RPC_BATCH_ANSWER_LIMIT",
 			"Bytes of the answers to one RPC batch at most. The calls that are left then get an error."),
 		in.integer(&c.RequestLimit, "rpc.request-limit", "RPC_REQUEST_LIMIT",
-			"RPC requests worked on at the same time at most; each 50 calls of a batch count as one. More wait for a second, then get an error (HTTP 503)."),
+			"RPC requests worked on at the same time at most. One of the greatest length, or with the most calls, counts as half of them. More wait for a second, then get an error (HTTP 503)."),
 		in.text(&c.AdminListen, "rpc.admin-listen", "RPC_ADMIN_LISTEN",
 			"Address (host:port) of a listener for everything, admin and peer control included. The RPC itself then serves only what reads. Without it the RPC serves everything."),
 		in.file(&r.adminJWTSecret, "rpc.admin-jwt-secret", "RPC_ADMIN_JWT_SECRET",

@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,12 +41,12 @@ const (
 	maxName = 256
 	// slotWait is how long a request waits for others to end.
 	slotWait = time.Second
-	// callsPerSlot is how many calls of a batch count as one request.
-	callsPerSlot = 50
 	// freeBody is how much of a request is read whatever other requests are being read, in bytes. Most have less.
 	freeBody = 4 << 10
+	// chunk is how much more is read at a time.
+	chunk = 64 << 10
 	// longBodies is how many requests of the greatest length may be in memory at the same time.
-	longBodies = 16
+	longBodies = 4
 )
 
 // Codes of JSON-RPC errors: of the standard, and of Ethereum's for a limit that was met.
@@ -62,29 +64,33 @@ func (s *Server) serveCalls(w http.ResponseWriter, r *http.Request) {
 		s.rpc.ServeHTTP(w, r) // geth says what is wrong without reading on
 		return
 	}
-	body, done, err := s.read(r.Body)
+	long, done, err := s.read(r.Body)
 	defer done()
 	if err != nil {
 		s.refuse(w, s.unread(err), request{})
 		return
 	}
-	req := scan(body, s.limits.Batch)
+	places := reservation{s: s}
+	defer places.free()
+	// How many calls there are is only known once it is parsed, which takes memory too.
+	if long.size > freeBody && !places.take(r.Context(), s.share(long.size, s.limits.Body)) {
+		s.refuse(w, s.busy(), request{})
+		return
+	}
+	req := scan(long.reader(), s.limits.Batch)
 	if refusal := s.judge(req); refusal != nil {
 		s.refuse(w, *refusal, req)
 		return
 	}
-	if !s.waits(req.method) {
-		release, ok := s.slot(r.Context(), req.calls)
-		if !ok {
-			s.refuse(w, refusal{Busy, http.StatusServiceUnavailable, limitExceeded,
-				fmt.Sprintf("too many requests at the same time (limit %d), try again", s.limits.Requests)}, req)
-			return
-		}
-		defer release()
+	if s.waits(req.method) {
+		places.free()
+	} else if !places.take(r.Context(), s.share(req.calls, s.limits.Batch)) {
+		s.refuse(w, s.busy(), req)
+		return
 	}
 	weight := new(atomic.Int64)
 	r = r.WithContext(context.WithValue(r.Context(), weightKey{}, weight))
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.Body, r.ContentLength = io.NopCloser(long.reader()), int64(long.size)
 	s.rpc.ServeHTTP(w, r)
 	if req.batch && weight.Load() > int64(s.limits.Answer) {
 		s.refused(LongAnswer)
@@ -109,15 +115,43 @@ func (s *Server) judge(req request) *refusal {
 	return nil
 }
 
-// slot takes the place that a request needs among those that are worked on. It waits for one, but not long.
-func (s *Server) slot(ctx context.Context, calls int) (release func(), ok bool) {
-	need := int64(min(1+max(calls-1, 0)/callsPerSlot, s.limits.Requests))
+// share is how many places a request takes of those for requests that are worked on. What is as great as the limit takes half of
+// them, for it takes the memory of many.
+func (s *Server) share(of, limit int) int64 {
+	return int64(max(1, min(of, limit)*(s.limits.Requests/2)/limit))
+}
+
+// reservation is what a request has of the places.
+type reservation struct {
+	s    *Server
+	held int64
+}
+
+// take makes it that many places, unless it has as many. It waits for them, but not long, and holds none meanwhile.
+func (r *reservation) take(ctx context.Context, need int64) bool {
+	if r.held >= need {
+		return true
+	}
+	r.free()
 	ctx, cancel := context.WithTimeout(ctx, slotWait)
 	defer cancel()
-	if err := s.slots.Acquire(ctx, need); err != nil {
-		return nil, false
+	if err := r.s.places.Acquire(ctx, need); err != nil {
+		return false
 	}
-	return func() { s.slots.Release(need) }, true
+	r.held = need
+	return true
+}
+
+// free gives all places back.
+func (r *reservation) free() {
+	r.s.places.Release(r.held)
+	r.held = 0
+}
+
+// busy is the refusal of a request that found no place.
+func (s *Server) busy() refusal {
+	return refusal{Busy, http.StatusServiceUnavailable, limitExceeded,
+		fmt.Sprintf("too many requests at the same time (limit %d), try again", s.limits.Requests)}
 }
 
 var (
@@ -125,29 +159,42 @@ var (
 	errBusy    = errors.New("too many long requests")
 )
 
+// body is a request in memory, in the pieces in which it was read.
+type body struct {
+	pieces [][]byte
+	size   int
+}
+
+func (b body) reader() io.Reader {
+	readers := make([]io.Reader, len(b.pieces))
+	for i, piece := range b.pieces {
+		readers[i] = bytes.NewReader(piece)
+	}
+	return io.MultiReader(readers...)
+}
+
 // read reads a request into memory. What goes beyond its first bytes comes out of a budget that all requests share, so that
 // clients that send much, or slowly, fill no memory. done gives it back, and is never nil.
-func (s *Server) read(from io.Reader) (body []byte, done func(), err error) {
+func (s *Server) read(from io.Reader) (b body, done func(), err error) {
 	var taken int64
 	done = func() { s.bodies.Add(-taken) }
-	chunk := make([]byte, freeBody)
-	for {
-		n, err := io.ReadFull(from, chunk)
-		body = append(body, chunk[:n]...)
+	for length := freeBody; ; length = chunk {
+		if length == chunk {
+			taken += chunk
+			if s.bodies.Add(chunk) > longBodies*int64(s.limits.Body+chunk) {
+				return body{}, done, errBusy
+			}
+		}
+		piece := make([]byte, length)
+		n, err := io.ReadFull(from, piece)
+		b.pieces, b.size = append(b.pieces, piece[:n]), b.size+n
 		switch {
-		case len(body) > s.limits.Body:
-			return nil, done, errTooLong
+		case b.size > s.limits.Body:
+			return body{}, done, errTooLong
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return body, done, nil
+			return b, done, nil
 		case err != nil:
-			return nil, done, err
-		}
-		if len(chunk) < 64<<10 {
-			chunk = make([]byte, 64<<10)
-		}
-		taken += int64(len(chunk))
-		if s.bodies.Add(int64(len(chunk))) > longBodies*int64(s.limits.Body) {
-			return nil, done, errBusy
+			return body{}, done, err
 		}
 	}
 }
@@ -163,11 +210,22 @@ type request struct {
 }
 
 // scan finds out what a request asks for. What is no JSON counts as one call: geth says what is wrong with it.
-func scan(body []byte, limit int) request {
+func scan(text io.Reader, limit int) request {
 	req := request{methods: make(map[string]bool)}
-	in := json.NewDecoder(bytes.NewReader(body))
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		req.batch = true
+	begin := bufio.NewReader(text)
+	for {
+		first, err := begin.ReadByte()
+		if err != nil {
+			return req
+		}
+		if strings.IndexByte(" \t\r\n", first) < 0 {
+			req.batch = first == '['
+			_ = begin.UnreadByte()
+			break
+		}
+	}
+	in := json.NewDecoder(begin)
+	if req.batch {
 		if _, err := in.Token(); err != nil {
 			return req
 		}

@@ -55,7 +55,8 @@ type Limits struct {
 	Batch int
 	// Answer is how long the answers to one batch may be together, in bytes. What comes after that is answered with an error.
 	Answer int
-	// Requests is how many requests are worked on at the same time. Some more wait, for a second.
+	// Requests is how many requests are worked on at the same time; more wait, for a second. One that is as long as Body, or has as
+	// many calls as Batch, counts as half of them.
 	Requests int
 }
 
@@ -75,7 +76,7 @@ type Server struct {
 	limits  Limits
 	waiting []string
 	refused func(Reason)
-	slots   *semaphore.Weighted
+	places  *semaphore.Weighted
 	bodies  atomic.Int64    // bytes of long requests in memory
 	methods map[string]bool // written before open is set, only read after
 	open    atomic.Bool
@@ -91,7 +92,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		rpc: rpc.NewServer(), mux: http.NewServeMux(), limits: o.Limits, waiting: o.Waiting, refused: o.Refused,
-		slots: semaphore.NewWeighted(int64(o.Limits.Requests)), methods: map[string]bool{"rpc_modules": true},
+		places: semaphore.NewWeighted(int64(o.Limits.Requests)), methods: map[string]bool{"rpc_modules": true},
 	}
 	s.rpc.SetRecorder(weighing{o.Recorder(func(method string) bool { return s.methods[method] })})
 	s.rpc.SetHTTPBodyLimit(o.Limits.Body)

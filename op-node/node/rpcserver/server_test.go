@@ -208,17 +208,20 @@ func TestLongBatchesTakeMorePlaces(t *testing.T) {
 		Recorder: func(func(string) bool) rpc.Recorder { return new(bench) },
 	})
 	require.NoError(t, err)
-	for calls, places := range map[int]int{0: 1, 1: 1, 50: 1, 51: 2, 200: 4, 1000: 8} {
-		release, ok := s.slot(t.Context(), calls)
-		require.True(t, ok)
-		free := 0
-		for s.slots.TryAcquire(1) {
-			free++
-		}
-		require.Equal(t, places, 8-free, "%d calls", calls)
-		s.slots.Release(int64(free))
-		release()
+	for calls, places := range map[int]int64{0: 1, 1: 1, 250: 1, 500: 2, 750: 3, 1000: 4, 1001: 4} {
+		require.Equal(t, places, s.share(calls, s.limits.Batch), "%d calls", calls)
 	}
+	require.EqualValues(t, 4, s.share(1<<20, s.limits.Body))
+	places := reservation{s: s}
+	require.True(t, places.take(t.Context(), 2))
+	require.True(t, places.take(t.Context(), 4))
+	require.True(t, places.take(t.Context(), 1), "it has more")
+	require.True(t, s.places.TryAcquire(4))
+	require.False(t, s.places.TryAcquire(1))
+	places.free()
+	places.free()
+	require.True(t, s.places.TryAcquire(4))
+	require.False(t, places.take(t.Context(), 1), "none is left, and waiting does not help")
 }
 
 // TestLongRequestsShareMemory: clients that send long requests slowly do not fill the memory, and short requests still get through.
@@ -332,7 +335,7 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte(`[1,null,{"method":1},{"Method":"a","method":"b"}]`))
 	f.Add([]byte(" [[[[\"\\ud800\"]]]]"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		req := scan(body, 10)
+		req := scan(bytes.NewReader(body), 10)
 		var raw json.RawMessage
 		if json.NewDecoder(bytes.NewReader(body)).Decode(&raw) != nil {
 			return // geth stops there too

@@ -133,7 +133,9 @@ func followLabels() []label {
 	}
 	task := "the kinds of [the queue](../rollup/engine/queue.go)"
 	return []label{
-		{"", "source", "scheme, host and port of the source"},
+		{"", "source", "name of the source: its URL without what may be secret"},
+		{"follow_info", "quorum", "how many sources have to agree"},
+		{"follow_info", "sources", "how many sources there are"},
 		{"follow_verdicts_total", "reason", strings.Join(reasons, ", ")},
 		{"follow_source_head_number", "type", quoted([]string{"l2_local_safe", "l2_safe", "l2_finalized", "l1_derived"})},
 		{"follow_source_requests_total", "result", "upstream's: " +

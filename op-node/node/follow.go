@@ -84,11 +84,11 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 func (n *Node) newSources(deps *driver.Deps) (records []driver.Record, err error) {
 	names := secret.Names(n.cfg.Follow.Sources)
 	for i, url := range n.cfg.Follow.Sources {
-		source, err := n.newSource(names[i], url)
+		source, err := n.newSource(names[i], url, 0)
 		if err != nil {
 			return nil, err
 		}
-		record, err := n.newSource(names[i], url)
+		record, err := n.newSource(names[i], url, driver.RecordCalls)
 		if err != nil {
 			return nil, err
 		}
@@ -97,13 +97,14 @@ func (n *Node) newSources(deps *driver.Deps) (records []driver.Record, err error
 	return records, nil
 }
 
-// newSource makes a client of a source. Headers for it alone take the place of those for all under the same names.
-func (n *Node) newSource(name, url string) (*sources.FollowClient, error) {
+// newSource makes a client of a source; maxConns 0 is the default. Headers for it alone take the place of those for all under the
+// same names.
+func (n *Node) newSource(name, url string, maxConns int) (*sources.FollowClient, error) {
 	header := make(http.Header)
 	maps.Copy(header, n.cfg.Follow.Headers)
 	maps.Copy(header, n.cfg.Follow.SourceHeaders[url])
 	source, err := sources.NewFollowClient(sources.FollowConfig{
-		URL: url, Name: name, Headers: header, Hide: n.hide, Timeout: n.cfg.Follow.CallTimeout,
+		URL: url, Name: name, Headers: header, Hide: n.hide, Timeout: n.cfg.Follow.CallTimeout, MaxConns: maxConns,
 	}, n.metrics.NewRecorder("follow-source-api"))
 	if err != nil {
 		return nil, fmt.Errorf("--l2.follow.source: %w", err)

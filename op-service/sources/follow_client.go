@@ -28,12 +28,16 @@ type FollowConfig struct {
 	Headers http.Header
 	// Timeout bounds each call from dialling to the last byte, and each handshake that outlives its call; default 10 s.
 	Timeout time.Duration
+	// MaxConns is how many connections there may be over HTTP, those being dialled included; default 4. More calls at a time
+	// wait for one.
+	MaxConns int
 	// MaxResponseBytes bounds what is read of one answer, after decompression; default 1 MiB, some 300 times what is
 	// usual.
 	MaxResponseBytes int64
 }
 
 const (
+	defaultMaxConns         = 4
 	defaultTimeout          = 10 * time.Second
 	defaultMaxResponseBytes = 1 << 20
 )
@@ -89,7 +93,7 @@ func NewFollowClient(cfg FollowConfig, recorder rpc.Recorder) (*FollowClient, er
 	if u.Scheme == "ws" || u.Scheme == "wss" {
 		c.transport = newWSTransport(u, cfg.Headers, limit)
 	} else {
-		c.transport = newHTTPTransport(u.String(), cfg.Headers.Clone(), timeout, limit)
+		c.transport = newHTTPTransport(u.String(), cfg.Headers.Clone(), timeout, limit, cmp.Or(cfg.MaxConns, defaultMaxConns))
 	}
 	return c, nil
 }

@@ -88,7 +88,7 @@ func TestSilentTLS(t *testing.T) {
 				require.ErrorIs(t, err, ErrFetch)
 			}
 			_, most := l.opened()
-			require.LessOrEqual(t, most, maxConns)
+			require.LessOrEqual(t, most, defaultMaxConns)
 			require.Eventually(t, func() bool {
 				open, _ := l.opened()
 				return open == 0

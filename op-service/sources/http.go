@@ -10,12 +10,8 @@ import (
 	"time"
 )
 
-const (
-	// maxConns is how many connections one source may hold, those being dialled included.
-	maxConns = 4
-	// maxHeaderBytes is how large the headers of an HTTP answer may be.
-	maxHeaderBytes = 64 << 10
-)
+// maxHeaderBytes is how large the headers of an HTTP answer may be.
+const maxHeaderBytes = 64 << 10
 
 // httpTransport carries calls over HTTP/1.1: of an HTTP/2 connection neither headers nor control frames would be under
 // the limits of this package. It follows no redirects: they would carry the configured headers to a place that nobody
@@ -30,7 +26,7 @@ type httpTransport struct {
 
 // newHTTPTransport makes a transport whose answers, decompressed, are limit bytes at most. Neither dialling nor a TLS
 // handshake lasts longer than timeout, also when the call that began it is over.
-func newHTTPTransport(url string, headers http.Header, timeout time.Duration, limit int64) *httpTransport {
+func newHTTPTransport(url string, headers http.Header, timeout time.Duration, limit int64, maxConns int) *httpTransport {
 	dialer := &net.Dialer{Timeout: timeout}
 	base := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,

@@ -30,6 +30,10 @@ const (
 	lookupsKept = 4096
 )
 
+// RecordCalls is how many calls of a Record there may be at a time. It has to let as many through at once: one that waits for
+// another may wait for itself.
+const RecordCalls = lookupsAtOnce * int(sources.MaxHops)
+
 var errLookupsBusy = errors.New("too many look-ups at once, try again later")
 
 // Record is what a source is asked on behalf of RPC clients. Errors wrap sources.ErrFetch or sources.ErrMalformed.

@@ -223,10 +223,10 @@ func drip(t *testing.T, s *stack.Stack) {
 }
 
 // askSafeHeads has clients ask a node for random safe heads until the returned function is called, which says how many
-// questions there were. A client hangs up after its patience and pauses after each question.
-func askSafeHeads(t *testing.T, url string, clients int, patience, pause time.Duration) (stop func() uint64) {
+// questions and answers there were. A client hangs up after its patience and pauses after each question.
+func askSafeHeads(t *testing.T, url string, clients int, patience, pause time.Duration) (stop func() (asked, answered uint64)) {
 	ctx, cancel := context.WithCancel(t.Context())
-	var asked atomic.Uint64
+	var questions, answers atomic.Uint64
 	var running sync.WaitGroup
 	for range clients {
 		running.Go(func() {
@@ -238,20 +238,21 @@ func askSafeHeads(t *testing.T, url string, clients int, patience, pause time.Du
 					t.Error(err)
 				}
 				request.Header.Set("Content-Type", "application/json")
-				asked.Add(1)
+				questions.Add(1)
 				if answer, err := http.DefaultClient.Do(request); err == nil {
 					_, _ = io.Copy(io.Discard, answer.Body)
 					_ = answer.Body.Close()
+					answers.Add(1)
 				}
 				hangUp()
 				time.Sleep(pause)
 			}
 		})
 	}
-	return func() uint64 {
+	return func() (asked, answered uint64) {
 		cancel()
 		running.Wait()
-		return asked.Load()
+		return questions.Load(), answers.Load()
 	}
 }
 
@@ -264,7 +265,7 @@ func cancelStorm(t *testing.T, s *stack.Stack) {
 	a := attack(t, s, "storm", proxy.URL(), s.Source().RPC())
 	stop := askSafeHeads(t, a.RPC(), 10, 5*time.Millisecond, 50*time.Millisecond)
 	a.endure(t, s)
-	asked := stop()
+	asked, _ := stop()
 	t.Logf("%d questions of clients, %d calls of the source, %d at a time", asked, lookups.Total(), lookups.Most())
 	require.Positive(t, lookups.Total())
 	require.LessOrEqual(t, lookups.Total(), 2*asked)
@@ -310,10 +311,14 @@ func followersOfEachOther(t *testing.T, s *stack.Stack) {
 	a := attack(t, s, "one", honest, ring.URL())
 	b := attack(t, s, "another", honest, a.RPC())
 	require.NoError(t, other.To(b.RPC()))
-	stopA := askSafeHeads(t, a.RPC(), 3, 5*time.Second, 50*time.Millisecond)
-	stopB := askSafeHeads(t, b.RPC(), 3, 5*time.Second, 50*time.Millisecond)
+	const clients = 3
+	stopA := askSafeHeads(t, a.RPC(), clients, 5*time.Second, 50*time.Millisecond)
+	stopB := askSafeHeads(t, b.RPC(), clients, 5*time.Second, 50*time.Millisecond)
 	a.endure(t, s)
-	questions := stopA() + stopB()
+	ofA, answeredA := stopA()
+	ofB, answeredB := stopB()
+	questions := ofA + ofB
 	t.Logf("%d questions of clients, %d calls of the source, %d requests over the ring", questions, asked.Load(), relayed.Load())
 	require.LessOrEqual(t, asked.Load(), 3*questions, "one call at each node that is asked")
+	require.GreaterOrEqual(t, answeredA+answeredB+2*clients, questions, "all but the last are answered")
 }

@@ -162,10 +162,16 @@ func byQuorum(k int, votes []Vote, prev Applied, chain LocalChain) Choice {
 	if len(supporters) < k {
 		return none
 	}
+	target := supporters[slices.IndexFunc(supporters, func(m member) bool { return m.target.labels.LocalSafe.Hash == localSafe.Hash })].target
+	if target.revokes {
+		// The other labels of those that do not revoke are ours, of the branch that is left.
+		if supporters = slices.DeleteFunc(supporters, func(m member) bool { return !m.target.revokes }); len(supporters) < k {
+			return none
+		}
+	}
 	c.members = supporters
 	safe, _ := c.decide(safeLabel, localSafe)
 	finalized, _ := c.decide(finalizedLabel, safe)
-	target := supporters[slices.IndexFunc(supporters, func(m member) bool { return m.target.labels.LocalSafe.Hash == localSafe.Hash })].target
 	if !target.free && safe.Number < prev.Safe.Number {
 		safe = prev.Safe.L2BlockRef
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -130,9 +131,11 @@ func (n *Node) newDerivation(ctx context.Context) (*rollupStack, error) {
 	chain := n.cfg.Chain
 	upstream := driver.NewDriver(events, events.drain, driverCfg, chain.Rollup, chain.L1, chain.DependencySet, n.engine, n.l1, nil,
 		blobs, n.gossip, n.log, n.metrics, state, safeHeads, n.syncConfig(), n.newConductor(), altDA, nil)
+	d := newDerivationDriver(events, upstream)
 	stack := &rollupStack{
-		driver: newDerivationDriver(events, upstream), wants: noWants{}, safeHeads: safeHeads,
-		feed: n.newFeed(events, upstream.StatusTracker),
+		driver: d, wants: noWants{}, safeHeads: safeHeads,
+		feed:   n.newFeed(events, upstream.StatusTracker),
+		routes: map[string]http.Handler{"/readyz": api.ServeReady(api.Deriving{Status: d.SyncStatus, MaxLag: n.cfg.Follow.MaxLag})},
 	}
 	if n.cfg.RPC.SequencerAPI {
 		stack.control = append(stack.control, rpc.API{Namespace: "opstack", Service: api.NewOpstack(upstream.SyncDeriver.Engine, n.gossip)})

@@ -74,7 +74,7 @@ func (n *Node) newFollow(ctx context.Context) (*rollupStack, error) {
 		safeHeads: d.NewHistory(records),
 		apis:      apis,
 		control:   control,
-		routes:    map[string]http.Handler{"/readyz": http.HandlerFunc(served.ServeReady)},
+		routes:    map[string]http.Handler{"/readyz": api.ServeReady(d)},
 	}, nil
 }
 

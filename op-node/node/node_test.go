@@ -128,6 +128,10 @@ func TestDerivationMode(t *testing.T) {
 		require.NoError(t, call(t.Context(), n.HTTPEndpoint(), &status, "optimism_syncStatus"))
 		return status["unsafe_l2"].Hash == w.l2.genesis.Hash() && status["head_l1"].Hash == w.l1.genesis.Hash()
 	}, 10*time.Second, 20*time.Millisecond, "heads of both chains become known")
+	response, err = http.Get(n.HTTPEndpoint() + "/readyz?labels=false")
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode, "in derivation mode too (spec X1)")
 
 	require.NoError(t, n.Stop(t.Context()))
 	require.True(t, n.Stopped())

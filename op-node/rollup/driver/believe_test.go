@@ -61,7 +61,7 @@ func TestFinalityThatL1DoesNotHaveYet(t *testing.T) {
 	})
 }
 
-// A source that repeats itself for ever is not fresh.
+// A source that repeats itself for ever is not fresh (spec X1), and is again once it progresses.
 func TestAFrozenSourceIsNotFresh(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -75,6 +75,12 @@ func TestAFrozenSourceIsNotFresh(t *testing.T) {
 		ready, why := w.driver.Ready()
 		require.False(t, ready, "labels have stood still for five minutes")
 		require.Contains(t, why, "source_behind")
+		ready, why = w.driver.UnsafeReady()
+		require.True(t, ready, why)
+		a.Does(w.honest("").Saying())
+		w.run(5 * time.Second)
+		ready, why = w.driver.Ready()
+		require.True(t, ready, why)
 	})
 }
 

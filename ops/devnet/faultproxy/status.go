@@ -89,6 +89,21 @@ func Equivocate() Behaviour {
 	})
 }
 
+// Invent names, as safe and local-safe, a block that nobody has, so many blocks above the true one.
+func Invent(blocks uint64, blockTime time.Duration) Behaviour {
+	return AlterStatus(func(s Status) Status {
+		for _, name := range []string{"safe_l2", "local_safe_l2"} {
+			number, ok := s[name]["number"].(float64)
+			at, timed := s[name]["timestamp"].(float64)
+			if ok && timed {
+				s[name]["number"], s[name]["timestamp"] = number+float64(blocks), at+float64(blocks)*blockTime.Seconds()
+				s[name]["hash"] = fmt.Sprintf("0x%064x", uint64(number)+1)
+			}
+		}
+		return s
+	})
+}
+
 // WrongChain shows blocks whose timestamps belong to another chain.
 func WrongChain() Behaviour {
 	return AlterStatus(func(s Status) Status {

@@ -103,6 +103,16 @@ func (e *EL) Canonical(number uint64) (eth.BlockID, bool) {
 	return headerID(header), true
 }
 
+// Lose takes the engine's newest blocks away, as a crash does before they were written.
+func (e *EL) Lose(blocks uint64) error {
+	chain := e.inst.Backend.BlockChain()
+	head := chain.CurrentBlock().Number.Uint64()
+	if blocks > head {
+		return fmt.Errorf("lose %d blocks of %d", blocks, head)
+	}
+	return chain.SetHead(head - blocks)
+}
+
 // awaitPeers waits until the engine has at least n devp2p connections.
 func (e *EL) awaitPeers(ctx context.Context, n int) error {
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -63,6 +63,10 @@ e2e:  ## Run the tests on a devnet.
 	go test -count=1 -timeout=20m $(ARGS) $(e2e)
 	go test -count=1 $(ARGS) $(smoke)
 
+.PHONY: e2e-long
+e2e-long:  ## Run the tests on a devnet that take minutes: all that a light sequencer has to come through, one after the other.
+	go test -count=1 -timeout=30m -v -run='Tip|Flapping|AllOfThem|OneEngine' $(ARGS) $(e2e) -args -nightly
+
 .PHONY: bench
 bench: op-node  ## Measure op-node beside upstream's, in some twenty minutes; ARGS=--short takes one, ARGS=--help shows the rest.
 	go run ./ops/bench/buildupstream --out=bin/upstream-op-node --patched=bin/patched-op-node
@@ -148,9 +152,10 @@ check: lint  ## Everything before a commit: lint, the unit tests (documents and 
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: nightly
-nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS), releases, the series for upstream.
+nightly: lint vuln  ## What takes too long for each commit: fuzz targets for minutes (FUZZTIME), properties many times (CHECKS), the long tests on a devnet, releases, the series for upstream.
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),5m)
 	@$(MAKE) --no-print-directory soak
+	@$(MAKE) --no-print-directory e2e-long
 	@$(MAKE) --no-print-directory deploy-check
 	@$(MAKE) --no-print-directory patches ARGS=--prove
 

@@ -24,6 +24,10 @@ unit *ARGS:
 e2e *ARGS:
     make e2e ARGS='{{ARGS}}'
 
+# Run the tests on a devnet that take minutes.
+e2e-long *ARGS:
+    make e2e-long ARGS='{{ARGS}}'
+
 # Measure op-node beside upstream's, in some twenty minutes; --short takes one, --help shows the rest.
 bench *ARGS:
     make bench ARGS='{{ARGS}}'

@@ -22,18 +22,16 @@ var nightly = flag.Bool("nightly", false, "also run what takes minutes")
 // spec S5: execution engines come back without their newest blocks. Nothing is lost, for a sequencer and for a verifier, with
 // engines that could have them from each other and without.
 func TestEnginesThatLoseTheirTip(t *testing.T) {
-	for name, devP2P := range map[string]bool{"engines are peers": true, "no engine has a peer": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, lights := startLight(t, func(o *stack.Options) { o.DevP2P = devP2P })
-			verifier := startFollower(t, s, stack.FollowerSpec{Name: "verifier"})
-			waitFor(t, safeTimeout, "labels", func() bool {
-				return heads(t, lights[0])[mirror.Safe].Number > 5 && heads(t, verifier)[mirror.Safe].Number > 5
-			})
-			for _, n := range []*stack.Follower{lights[0], verifier} {
-				loseTip(t, n)
-			}
-		})
+	t.Parallel()
+	s, lights := startLight(t, nil)
+	verifier := startFollower(t, s, stack.FollowerSpec{Name: "verifier"})
+	waitFor(t, safeTimeout, "labels", func() bool {
+		return heads(t, lights[0])[mirror.Safe].Number > 5 && heads(t, verifier)[mirror.Safe].Number > 5
+	})
+	for _, n := range []*stack.Follower{lights[0], verifier} {
+		loseTip(t, n)
+		n.EL().Isolate()
+		loseTip(t, n)
 	}
 }
 
@@ -43,7 +41,7 @@ func loseTip(t *testing.T, n *stack.Follower) {
 	before, begin := n.EL().Heads().Unsafe, time.Now()
 	require.NoError(t, n.EL().Lose(3))
 	waitFor(t, 10*time.Second, "a head beyond the old one", func() bool { return n.EL().Heads().Unsafe.Number > before.Number })
-	t.Logf("%s: a head beyond the old one %d ms after its engine lost three blocks", n.Name(), time.Since(begin).Milliseconds())
+	t.Logf("%s, %d peers: a head beyond the old one %d ms after its engine lost three blocks", n.Name(), n.EL().Peers(), time.Since(begin).Milliseconds())
 	have, ok := n.EL().Canonical(before.Number)
 	require.True(t, ok)
 	require.Equal(t, before, have, "%s has its old head", n.Name())
@@ -89,31 +87,27 @@ func flap(t *testing.T, s *stack.Stack, light *stack.Follower, source *faultprox
 // reorgs with the source up and down.
 func TestLightSequencerSurvivesAllOfThem(t *testing.T) {
 	if !*nightly {
-		t.Skip("takes five minutes: make nightly")
+		t.Skip("takes four minutes: make nightly")
 	}
 	t.Parallel()
-	for name, devP2P := range map[string]bool{"engines are peers": true, "no engine has a peer": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var proxies between
-			s, lights := startLight(t, func(o *stack.Options) {
-				o.DevP2P, o.FinalizedDistance = devP2P, 10
-				proxies.interpose(t, o)
-			})
-			light := lights[0]
-			waitFor(t, finalTimeout, "final blocks", func() bool { return heads(t, light)[mirror.Finalized].Number > 2 })
-			whole := watchProduction(t, light.EL())
-			loseTip(t, light)
-			flap(t, s, light, proxies.source, 8)
-			for _, depth := range []uint64{2, 6} {
-				for _, up := range []bool{true, false} {
-					crossL1Reorg(t, s, light, proxies.source, depth, up)
-				}
-			}
-			loseTip(t, light)
-			require.Zero(t, whole.result().finalBack, "finalized never went back")
-		})
+	var proxies between
+	s, lights := startLight(t, func(o *stack.Options) {
+		o.FinalizedDistance = 10
+		proxies.interpose(t, o)
+	})
+	light := lights[0]
+	waitFor(t, finalTimeout, "final blocks", func() bool { return heads(t, light)[mirror.Finalized].Number > 2 })
+	whole := watchProduction(t, light.EL())
+	loseTip(t, light)
+	flap(t, s, light, proxies.source, 8)
+	for _, depth := range []uint64{2, 6} {
+		for _, up := range []bool{true, false} {
+			crossL1Reorg(t, s, light, proxies.source, depth, up)
+		}
 	}
+	light.EL().Isolate()
+	loseTip(t, light)
+	require.Zero(t, whole.result().finalBack, "finalized never went back")
 }
 
 // crossL1Reorg reorgs L1 under a light sequencer, whose source may be down meanwhile.

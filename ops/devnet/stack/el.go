@@ -113,6 +113,9 @@ func (e *EL) Lose(blocks uint64) error {
 	return chain.SetHead(head - blocks)
 }
 
+// Isolate ends the engine's devp2p for good: no other engine can help it out from then on.
+func (e *EL) Isolate() { e.inst.Node.Server().Stop() }
+
 // awaitPeers waits until the engine has at least n devp2p connections.
 func (e *EL) awaitPeers(ctx context.Context, n int) error {
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -35,7 +35,8 @@ type FollowerSpec struct {
 // op-geth.
 type Follower struct {
 	*opnode.Node
-	el *EL
+	el  *EL
+	dir string
 }
 
 // EL is the execution engine, which lives on when the process ends.
@@ -52,6 +53,15 @@ func (s *Stack) AddFollower(ctx context.Context, spec FollowerSpec) (*Follower, 
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("directory of %s: %w", spec.Name, err)
 	}
+	return s.startFollower(ctx, spec, el, dir)
+}
+
+// Replace starts another op-node process, with other flags, on the op-geth and in the directory of one that has ended.
+func (s *Stack) Replace(ctx context.Context, old *Follower, spec FollowerSpec) (*Follower, error) {
+	return s.startFollower(ctx, spec, old.el, old.dir)
+}
+
+func (s *Stack) startFollower(ctx context.Context, spec FollowerSpec, el *EL, dir string) (*Follower, error) {
 	node, err := opnode.New(spec.Name, spec.Binary, dir, s.followerFlags(spec, el, dir))
 	if err != nil {
 		return nil, err
@@ -61,7 +71,7 @@ func (s *Stack) AddFollower(ctx context.Context, spec FollowerSpec) (*Follower, 
 		defer cancel()
 		return node.Stop(ctx)
 	})
-	f := &Follower{Node: node, el: el}
+	f := &Follower{Node: node, el: el, dir: dir}
 	if err := node.Start(ctx); err != nil {
 		return nil, fmt.Errorf("%w\nstarted with:\n%s", err, node.CommandLine())
 	}

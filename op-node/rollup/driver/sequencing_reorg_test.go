@@ -59,6 +59,27 @@ func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {
 	}
 }
 
+// spec G4: L1 that comes back within a block time moves no label.
+func TestL1ThatComesBackMovesNoLabel(t *testing.T) {
+	perform(t, func(s *stage) {
+		s.boot()
+		stop := s.keepUp(10)
+		s.wait(5 * time.Minute)
+		stop()
+		s.wait(pollTime)
+		before := s.status()
+		s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1().Fork("r", before.LocalSafeL2.L1Origin.Number) })
+		s.until(2*time.Second, "the loss", func() bool { return s.counts.reorg("walk_back") > 0 })
+		require.Equal(s.t, before.LocalSafeL2, s.status().LocalSafeL2)
+		s.l1.Set(func(l *testutil.L1State) { l.Branch = s.chain.L1() }) // which is seen a second later
+		s.wait(5 * time.Second)
+		st := s.status()
+		require.Equal(s.t, before.LocalSafeL2, st.LocalSafeL2)
+		require.Equal(s.t, before.CurrentL1, st.CurrentL1)
+		require.Zero(s.t, s.counts.reorg("force_reset"))
+	})
+}
+
 // spec G3: L1 was reorged while the node was down, and no source answers: there are no pairs, and the view of L1 knows its
 // newest blocks alone. L1 is asked for the others, and blocks go on on what it has.
 func TestLightSequencerStartsAfterAnL1Reorg(t *testing.T) {

@@ -25,7 +25,7 @@ func TestEnginesThatLoseTheirTip(t *testing.T) {
 	t.Parallel()
 	s, lights := startLight(t, nil)
 	verifier := startFollower(t, s, stack.FollowerSpec{Name: "verifier"})
-	waitFor(t, safeTimeout, "labels", func() bool {
+	waitFor(t, finalTimeout, "labels", func() bool {
 		return heads(t, lights[0])[mirror.Safe].Number > 5 && heads(t, verifier)[mirror.Safe].Number > 5
 	})
 	for _, n := range []*stack.Follower{lights[0], verifier} {

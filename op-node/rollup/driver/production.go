@@ -122,7 +122,7 @@ func (f *factory) producer(ctx context.Context, controller *engine.Controller) p
 	// The L1 origin of a new head is fetched first, if it is not known. The sequencer comes before the origin selector:
 	// that may ask L1 for the next one.
 	s.Events.Register("origins", blocks)
-	s.Events.Register("sequencer", sequencerEvents{sequencer})
+	s.Events.Register("sequencer", event.DeriverFunc(sequencerEvents{sequencer}.OnEvent))
 	s.Events.Register("origin-selector", selector)
 	s.Events.Register("resets", resets{controller: controller, selector: selector})
 	return producer{

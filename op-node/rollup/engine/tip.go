@@ -69,6 +69,9 @@ type lostTip struct {
 // errHandedIn tells that the engine took one of the payloads that it lost, and has to be handed the next.
 var errHandedIn = errors.New("the execution engine is being handed the blocks that it lost")
 
+// errSyncs is the failure of an engine that does not stand anywhere yet.
+var errSyncs = errors.New("it syncs")
+
 // runReset finds out where the engine is after it lost or moved blocks, and tells it the heads again.
 func (c *Controller) runReset(ctx context.Context) error {
 	switch err := c.realign(ctx); {
@@ -100,6 +103,9 @@ func (c *Controller) realign(ctx context.Context) error {
 		}
 		return nil
 	case answerSyncing, answerInconsistent:
+		if c.state.phase != PhaseFollowing { // it has yet to get anything
+			return fmt.Errorf("the engine answers %s to its own head %s: %w", got, c.state.heads.Unsafe, errSyncs)
+		}
 	default:
 		return err
 	}

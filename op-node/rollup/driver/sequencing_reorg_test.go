@@ -62,6 +62,7 @@ func TestLightSequencerAndAnL1ReorgUnderTheLabels(t *testing.T) {
 // spec G4: L1 that comes back within a block time moves no label.
 func TestL1ThatComesBackMovesNoLabel(t *testing.T) {
 	perform(t, func(s *stage) {
+		s.l1Open = true
 		s.boot()
 		stop := s.keepUp(10)
 		s.wait(5 * time.Minute)

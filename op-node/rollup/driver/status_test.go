@@ -12,7 +12,7 @@ import (
 // spec G2: the sources are asked when L1 is found to have left the labels, once each time.
 func TestL1ThatLeavesTheLabelsHintsTheSources(t *testing.T) {
 	hints := 0
-	g := gauges{loaded: func() {}, gone: func() { hints++ }}
+	g := gauges{again: func() {}, gone: func() { hints++ }}
 	for _, step := range []struct {
 		gone  time.Time
 		hints int

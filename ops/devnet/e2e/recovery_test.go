@@ -87,7 +87,7 @@ func flap(t *testing.T, s *stack.Stack, light *stack.Follower, source *faultprox
 // reorgs with the source up and down.
 func TestLightSequencerSurvivesAllOfThem(t *testing.T) {
 	if !*nightly {
-		t.Skip("takes four minutes: make nightly")
+		t.Skip("takes four minutes: make e2e-long")
 	}
 	t.Parallel()
 	var proxies between

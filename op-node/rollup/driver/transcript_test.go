@@ -137,8 +137,8 @@ func (s *story) startCommand(d testutil.Command) error {
 		s.config.Quorum = n
 	}
 	if d.HasArg("conductor") {
-		s.raft = newRaft()
-		s.leader = s.raft
+		s.conductor = testutil.NewConductor()
+		s.leader = s.conductor
 	}
 	s.wait(startOffset)
 	s.embarked = time.Now()
@@ -248,7 +248,7 @@ func (s *story) adminCommand(first string, d testutil.Command) error {
 	case "start":
 		var hash common.Hash
 		if name := d.CmdArgs[1].Key; name == "conductor" {
-			hash = s.raft.head().ExecutionPayload.BlockHash
+			hash = s.conductor.Head().ExecutionPayload.BlockHash
 			s.note(rankStory, "the conductor's head is %s", s.name(hash))
 		} else {
 			b, findErr := s.find(name)
@@ -277,17 +277,17 @@ func (s *story) adminCommand(first string, d testutil.Command) error {
 }
 
 func (s *story) conductorCommand(first string, d testutil.Command) error {
-	if s.raft == nil {
+	if s.conductor == nil {
 		return fmt.Errorf("there is no conductor")
 	}
 	switch first {
 	case "lost", "leads":
-		s.raft.set(func(r *raft) { r.leads = first == "leads" })
+		s.conductor.Set(func(r *testutil.ConductorState) { r.Leads = first == "leads" })
 	case "down", "up":
-		s.raft.set(func(r *raft) { r.down = first == "down" })
+		s.conductor.Set(func(r *testutil.ConductorState) { r.Down = first == "down" })
 	case "slow":
 		delay, err := time.ParseDuration(d.CmdArgs[0].Vals[0])
-		s.raft.set(func(r *raft) { r.delay = delay })
+		s.conductor.Set(func(r *testutil.ConductorState) { r.Delay = delay })
 		return err
 	default:
 		return fmt.Errorf("unknown command conductor %s", first)

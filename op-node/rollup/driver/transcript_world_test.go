@@ -40,8 +40,8 @@ const (
 // story is a light sequencer on a stage, of which it is told what happens.
 type story struct {
 	*stage
-	driver *driver.Driver
-	raft   *raft
+	driver    *driver.Driver
+	conductor *testutil.Conductor
 
 	mu sync.Mutex
 	// blocks and named are all blocks that were heard of, mine those that the sequencer made.
@@ -444,8 +444,8 @@ func (s *story) Check() {
 	if forced := s.counts.reorg("force_reset"); forced > s.divergences {
 		s.breach("%d forced resets for %d divergences", forced, s.divergences)
 	}
-	if s.raft != nil && !s.raft.overridden {
-		s.requireCommittedFirst(s.raft)
+	if s.conductor != nil && !s.conductor.State().Overridden {
+		s.requireCommittedFirst(s.conductor)
 	}
 	if active, err := s.node.SequencerActive(context.Background()); err != nil || active != s.state.says() {
 		s.breach("production is %t, and a restart would find %t", active, s.state.says())

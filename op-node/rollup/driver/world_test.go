@@ -22,11 +22,14 @@ import (
 // world is a rollup with an L1 block every 12 s and an L2 block every 2 s, on the time of a synctest bubble, and one
 // follower in it. What honest sources say follows from the time.
 type world struct {
-	t       testing.TB
-	chain   *modelel.Chain
-	el      *modelel.EL
-	view    *l1chain.View
-	l1      *testutil.L1Endpoint
+	t     testing.TB
+	chain *modelel.Chain
+	el    *testutil.Engine
+	view  *l1chain.View
+	l1    *testutil.L1Endpoint
+	// mu guards gossip.
+	mu      sync.Mutex
+	gossip  testutil.Gossip
 	driver  *Driver
 	metrics *counts
 	start   time.Time
@@ -46,7 +49,8 @@ const finalityAfterAGap = l1FinalityLag * 12 * time.Second
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, chain: modelel.NewChain(), metrics: &counts{verdicts: map[string]int{}}, start: time.Now(), finality: l1FinalityLag}
-	w.el = w.chain.NewEL()
+	w.el = testutil.NewEngine(w.chain, modelel.NewNetwork())
+	w.gossip = testutil.OnTime(w.chain.L2())
 	w.l1 = testutil.NewL1Endpoint(w.chain, 12*time.Second)
 	return w
 }
@@ -60,7 +64,7 @@ func (w *world) follow(cfg Config, list ...Source) {
 	w.view = view
 	cfg.Rollup, cfg.EngineTimeout = w.chain.RollupConfig(), time.Second
 	w.driver, err = New(cfg, Deps{
-		Engine: testutil.NewClient(cfg.Rollup, w.el, w.el), L1: view, Sources: list, Metrics: w.metrics, Clock: clock.SystemClock, Log: logger,
+		Engine: w.el.Connect(), L1: view, Sources: list, Metrics: w.metrics, Clock: clock.SystemClock, Log: logger,
 		Fatal: func(err error) { t.Errorf("fatal: %v", err) },
 	})
 	require.NoError(t, err)
@@ -75,16 +79,21 @@ func (w *world) follow(cfg Config, list ...Source) {
 	})
 }
 
-// beat lets the chains grow.
+// beat lets the chains grow. The follower hears of no L1 block while the endpoint does not answer.
 func (w *world) beat(ctx context.Context) {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	for {
 		l1, l2 := w.l1Head(), w.l2Head()
-		w.driver.OnL1Head(ctx, w.chain.L1().Block(l1).Ref)
-		w.driver.OnL1Finalized(ctx, w.chain.L1().Block(l1-min(l1, w.finality)).Ref)
+		if state := w.l1.State(); !state.Stalled && !state.Down {
+			l1 -= min(l1, state.Behind)
+			w.driver.OnL1Head(ctx, w.chain.L1().Block(l1).Ref)
+			w.driver.OnL1Finalized(ctx, w.chain.L1().Block(l1-min(l1, w.finality)).Ref)
+		}
 		if l2 > 0 {
-			w.driver.OnUnsafeL2Payload(ctx, w.chain.Block(l2).Envelope)
+			for _, b := range w.heard(l2) {
+				w.driver.OnUnsafeL2Payload(ctx, b.Envelope)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -92,6 +101,13 @@ func (w *world) beat(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// heard is what gossip has for the time of a block.
+func (w *world) heard(number uint64) []modelel.Block {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gossip(number)
 }
 
 func (w *world) l1Head() uint64 { return w.l1.Head() }

@@ -5,7 +5,7 @@
 // acknowledged (synchronize.go). Readers get an immutable Snapshot, swapped whole.
 //
 //	payload.go      unsafe payloads: gossip and admin RPC, one block a task
-//	target.go       follow targets: plan, apply, wait while the engine answers SYNCING
+//	target.go       follow targets: plan and apply; pending.go waits while the engine answers SYNCING
 //	lineage.go      whether blocks belong to one chain: what a target claims, the own finalized block
 //	role.go         what making blocks changes: Verifier or Sequencer, and what keeps the head from being built on
 //	sequencing.go   the door for upstream's sequencer; build.go is what its calls do

@@ -101,6 +101,25 @@ func TestLevelSoonAfterASourceIsBack(t *testing.T) {
 	}
 }
 
+// An answer is as old as it has been here: neither the time it took nor finding out who the source is makes a vote old (spec A8).
+func TestAnswersAgeFromTheirArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const took, introduction = 800 * time.Millisecond, 300 * time.Millisecond
+		w := newWorld(t)
+		source := w.source("source", func() (follow.Status, error) {
+			time.Sleep(took)
+			return w.truth(0), nil
+		})
+		source.OnIdentity = func() (sources.Identity, error) {
+			time.Sleep(introduction)
+			return sources.IdentityOf(w.chain.RollupConfig()), nil
+		}
+		w.follow(Config{}, source)
+		time.Sleep(took + introduction + 100*time.Millisecond)
+		require.Equal(t, (introduction + 100*time.Millisecond).Milliseconds(), w.driver.State().Sources[0].Age)
+	})
+}
+
 // The source finalizes when L1 does, and so does this node's view (spec C3).
 func TestSourcesAreAskedWhenL1Finalizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

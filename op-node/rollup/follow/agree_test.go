@@ -158,6 +158,21 @@ func TestAgreeQuorum(t *testing.T) {
 	}
 }
 
+// A quorum that revokes has no label from a source that does not: what that one is held to is of the branch that is left.
+// TestBelieving found it.
+func TestAQuorumThatRevokes(t *testing.T) {
+	prev := applied(85, 75, 40, 19)
+	revoking, ahead := half(0, 'x', 95, 80, 40, 20), liar(1, 'x', 97, 95, 60, 20)
+	ahead.Status.Finalized = l2(40)
+	w := l1World{head: 100, local: localUpTo(90), aside: []eth.L2BlockRef{revoking.Status.LocalSafe}}
+	votes := []Vote{revoking, ahead}
+	for i := range votes {
+		votes[i].Verdict = validate(votes[i].Status, w, prev)
+	}
+	require.Equal(t, []Reason{Unconfirmed, None}, []Reason{votes[0].Verdict.Reason(), votes[1].Verdict.Reason()})
+	require.Equal(t, NoQuorum, Agree(Policy{Quorum: 2, Fresh: time.Second}, votes, NoSource, prev, w.local).Reason)
+}
+
 // world of the properties: the main fork is the truth, fork 'x' branches off somewhere.
 type ballot struct {
 	votes  []Vote

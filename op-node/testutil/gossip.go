@@ -30,7 +30,7 @@ func Late(blocks uint64, gossip Gossip) Gossip {
 	}
 }
 
-// Missing is gossip of which one in so many blocks gets lost, by chance.
+// Missing is gossip of which one in so many blocks gets lost, by chance, which is for this gossip alone.
 func Missing(oneIn int, random *rand.Rand, gossip Gossip) Gossip {
 	return func(number uint64) []modelel.Block {
 		if random.IntN(oneIn) == 0 {

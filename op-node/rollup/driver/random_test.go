@@ -129,8 +129,9 @@ func (w *turmoil) forkName() string { return "x" + strings.Repeat("y", len(w.sto
 func (w *turmoil) changeGossip() {
 	on := testutil.OnTime(w.chain.L2())
 	other := w.chain.L2().Fork(w.forkName(), w.l2Head())
+	chance := rand.New(rand.NewPCG(w.random.Uint64(), 0)) // of its own: gossip comes in another goroutine
 	gossip := pick(w, "gossip", []string{"on time", "late", "lossy", "out of order", "twice", "of another branch too", "silent"},
-		on, testutil.Late(2, on), testutil.Missing(4, w.random, on), testutil.OutOfOrder(on), testutil.Together(on, on),
+		on, testutil.Late(2, on), testutil.Missing(4, chance, on), testutil.OutOfOrder(on), testutil.Together(on, on),
 		testutil.Together(on, testutil.OnTime(other)), testutil.Silence())
 	w.mu.Lock()
 	defer w.mu.Unlock()

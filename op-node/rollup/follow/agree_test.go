@@ -162,14 +162,21 @@ func TestAgreeQuorum(t *testing.T) {
 // TestBelieving found it.
 func TestAQuorumThatRevokes(t *testing.T) {
 	prev := applied(85, 75, 40, 19)
-	revoking, ahead := half(0, 'x', 95, 80, 40, 20), liar(1, 'x', 97, 95, 60, 20)
-	ahead.Status.Finalized = l2(40)
-	w := l1World{head: 100, local: localUpTo(90), aside: []eth.L2BlockRef{revoking.Status.LocalSafe}}
-	votes := []Vote{revoking, ahead}
-	for i := range votes {
-		votes[i].Verdict = validate(votes[i].Status, w, prev)
+	revoking := liar(0, 'x', 95, 95, 40, 20)
+	revoking.Status.Finalized = l2(40)
+	votes := []Vote{revoking}
+	for rank := 1; rank <= 2; rank++ {
+		ahead := liar(rank, 'x', 97, 95, 60, 20)
+		ahead.Status.Finalized = l2(50)
+		votes = append(votes, ahead)
 	}
-	require.Equal(t, []Reason{Unconfirmed, None}, []Reason{votes[0].Verdict.Reason(), votes[1].Verdict.Reason()})
+	w := l1World{head: 100, local: localUpTo(90), aside: []eth.L2BlockRef{revoking.Status.LocalSafe}}
+	for i, want := range []Reason{Unconfirmed, None, None} {
+		votes[i].Verdict = validate(votes[i].Status, w, prev)
+		require.Equal(t, want, votes[i].Verdict.Reason())
+	}
+	votes[2].Status.LocalSafe = l2on('x', 98)
+	votes[2].Verdict = validate(votes[2].Status, w, prev)
 	require.Equal(t, NoQuorum, Agree(Policy{Quorum: 2, Fresh: time.Second}, votes, NoSource, prev, w.local).Reason)
 }
 

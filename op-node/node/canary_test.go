@@ -161,7 +161,7 @@ func rootLog(t *testing.T, book *logBook) {
 	t.Cleanup(func() { log.SetDefault(before) })
 }
 
-// TestCanaries: a running node whose endpoints fail in every way tells none of its secrets, in logs, metrics and answers of the RPC.
+// TestCanaries (spec D5): a running node whose endpoints fail in every way tells none of its secrets, in logs, metrics and answers of the RPC.
 func TestCanaries(t *testing.T) {
 	for _, follow := range []bool{false, true} {
 		for _, fault := range []string{page, reply, hangUp} {

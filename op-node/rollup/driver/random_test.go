@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -24,10 +25,13 @@ type turmoil struct {
 	story []string
 }
 
+// seeds is how many stories are told; `make soak` tells more.
+var seeds = flag.Uint64("seeds", 8, "how many random stories TestTurmoil tells")
+
 // TestTurmoil lets random things happen to a follower of two or three sources. No label is false, goes back or is ahead of
 // L1's finality at any time, and once the trouble is over the follower is where an honest source is. A seed is one story.
 func TestTurmoil(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &turmoil{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 0))}

@@ -203,6 +203,7 @@ func (s *simulation) quiet() bool {
 
 func (s *simulation) advanceL1(t *rapid.T) {
 	s.l1.Head += rapid.Uint64Range(1, 2).Draw(t, "L1 blocks")
+	s.topL1 = max(s.topL1, s.l1.Head)
 	stalled := rapid.IntRange(0, 5).Draw(t, "L1 stalls") == 0
 	if stalled {
 		s.say("l1 head=%s (the node does not hear of it)", s.name(s.l1.Branch.Block(s.l1.Head)))
@@ -220,6 +221,7 @@ func (s *simulation) reorgL1(t *rapid.T) {
 	last := rapid.Uint64Range(max(s.l1Final, s.l1.Head-min(s.l1.Head, 4)), s.l1.Head-1).Draw(t, "last shared L1 block")
 	s.l1.Branch = s.l1.Branch.Fork(s.forkName(), last)
 	s.l1.Head = rapid.Uint64Range(last+1, s.l1.Head+1).Draw(t, "new L1 head")
+	s.topL1 = max(s.topL1, s.l1.Head)
 	shared := simL2PerL1*(last+1) - 1
 	s.others = append(s.others, s.truth)
 	s.truth = simLine{s.truth.branch.ForkOn(s.l1.Branch, s.forkName(), shared), min(s.truth.tip, shared)}
@@ -464,8 +466,13 @@ func (s *simulation) rewindEngine(t *rapid.T) {
 	s.allow(100)
 }
 
+// restart makes a new process, which knows of what was final as much as the engine does: an op-reth leaves its labels as they
+// are when an update has a head below its own.
 func (s *simulation) restart(*rapid.T) {
 	s.say("follower restarts")
+	if labelled := s.el.Heads().Finalized; s.reth && labelled.Number < s.finalized.Number {
+		s.finalized = s.block(s.truth.branch, labelled.Number).Ref
+	}
 	s.start()
 }
 
@@ -475,13 +482,13 @@ func (s *simulation) waitSome(t *rapid.T) {
 
 func (s *simulation) waitPoll(*rapid.T) { s.wait(simPollPeriod) }
 
-// heal ends all trouble: the engine works and its peers have the honest chain, the node sees L1, and the honest source has
-// got beyond everything that was ever claimed.
+// heal ends all trouble: the engine works and its peers have the honest chain, the node sees L1, which is longer than any
+// fork that it left, and the honest source has got beyond everything that was ever claimed.
 func (s *simulation) heal() {
 	s.say("# the trouble is over")
 	s.el.Line.Heal()
 	s.faults = 0
-	s.l1.Head = max(s.l1.Head, s.top/simL2PerL1+1, s.truth.tip/simL2PerL1) + 2
+	s.l1.Head = max(s.l1.Head, s.topL1, s.top/simL2PerL1+1, s.truth.tip/simL2PerL1) + 2
 	s.derived, s.l1Final = s.l1.Head, s.l1.Head
 	for s.truth.tip < simL2PerL1*s.derived-1 {
 		s.produce()

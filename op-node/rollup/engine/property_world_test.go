@@ -40,16 +40,20 @@ type simulation struct {
 
 	l1      testutil.L1 // as it is
 	l1Final uint64
-	view    *testutil.L1 // as the node sees it
-	forks   int
+	// topL1 is the highest L1 block that there ever was, on whatever fork.
+	topL1 uint64
+	view  *testutil.L1 // as the node sees it
+	forks int
 
 	truth   simLine
 	others  []simLine       // lies, and what was true before a reorg
 	derived uint64          // L1 block up to which the honest source has derived
 	history []follow.Status // what the honest source said
 
-	el     *testutil.Engine
-	snap   bool // the engine executes nothing until it has synced once
+	el   *testutil.Engine
+	snap bool // the engine executes nothing until it has synced once
+	// reth tells that the engine is an op-reth.
+	reth   bool
 	engine *modelel.Recorder
 
 	cfg  Config
@@ -97,7 +101,7 @@ func newSimulation(t *rapid.T) *simulation {
 	if s.snap {
 		opts = append(opts, modelel.SnapSync())
 	}
-	if rapid.Bool().Draw(t, "op-reth") {
+	if s.reth = rapid.Bool().Draw(t, "op-reth"); s.reth {
 		opts = append(opts, modelel.Reth())
 	}
 	s.el = testutil.NewEngine(s.chain, modelel.NewNetwork(s.truth.branch.Blocks(0, 2)...), opts...)

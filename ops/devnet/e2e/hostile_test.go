@@ -141,7 +141,8 @@ func (a *attacked) endure(t *testing.T, s *stack.Stack) {
 
 const hostileBlockTime = 2 * time.Second
 
-// Sources, RPC clients and other followers that do their worst cost a follower nothing that lasts, and its chain nothing.
+// Sources, RPC clients and other followers that do their worst cost a follower nothing that lasts, and its chain nothing
+// (spec I8).
 func TestHostileNeighbours(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, func(o *stack.Options) { o.L1BlockTime, o.L2BlockTime = 4*time.Second, hostileBlockTime })

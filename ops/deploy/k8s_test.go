@@ -5,6 +5,7 @@ package deploy
 import (
 	"bytes"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
 )
 
 // root is the checkout.
@@ -22,9 +24,9 @@ const root = "../.."
 
 // overlays are the deployments, with the kinds that each has.
 var overlays = map[string][]string{
-	"base":            {"StatefulSet", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget"},
-	"followers":       {"StatefulSet", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget"},
-	"light-sequencer": {"StatefulSet", "Service", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget"},
+	"base":            {"StatefulSet", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget", "PrometheusRule"},
+	"followers":       {"StatefulSet", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget", "PrometheusRule"},
+	"light-sequencer": {"StatefulSet", "Service", "Service", "ConfigMap", "ServiceMonitor", "PodDisruptionBudget", "PrometheusRule"},
 }
 
 func build(t *testing.T, overlay string) resmap.ResMap {
@@ -74,6 +76,19 @@ func TestKubernetesReferences(t *testing.T) {
 			require.Contains(t, string(text), want, overlay)
 		}
 	}
+}
+
+// TestKubernetesAlerts: the rules that Kubernetes hands to Prometheus are those of ops/prometheus.
+func TestKubernetesAlerts(t *testing.T) {
+	read := func(name string) (content map[string]any) {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		require.NoError(t, yaml.Unmarshal(text, &content))
+		return content
+	}
+	rules, object := read("ops/prometheus/alerts.yaml"), read("ops/k8s/base/prometheusrule.yaml")
+	require.NotEmpty(t, rules["groups"])
+	require.Equal(t, rules, object["spec"])
 }
 
 // TestAlerts has Prometheus' own tool check the alert rules and run their tests.

@@ -171,7 +171,7 @@ func TestCanaries(t *testing.T) {
 				w.cfg.Metrics.Enabled, w.cfg.Metrics.ListenAddr, w.cfg.Metrics.ListenPort = true, "127.0.0.1", 0
 				n := w.start(t, book)
 				w.spoil(fault)
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond) // on real sockets: the node meets the fault by itself, and logs it
 				var answers strings.Builder
 				for method, args := range map[string][]any{
 					"optimism_outputAtBlock": {"0x0"}, "optimism_safeHeadAtL1Block": {"0x0"}, "superroot_atTimestamp": {"0x0"}, "optimism_syncStatus": nil,

@@ -51,9 +51,6 @@ func (t *slotTimer) next() time.Time {
 	if earliest := latest(t.asked.Add(min(t.step(), t.interval)), t.spent.Add(-t.slot/8)); due.Before(earliest) {
 		due = due.Add((earliest.Sub(due) + t.slot - 1) / t.slot * t.slot)
 	}
-	if last := latest(t.asked.Add(t.interval+t.slot), t.spent); due.After(last) {
-		return last // the header is ahead of the time
-	}
 	return due
 }
 
